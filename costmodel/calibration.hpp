@@ -1,0 +1,96 @@
+// What kernels and links really cost on one GPU type: measured, published or derived curves, each
+// with its range and spread. Every query answers with a time, a relative standard deviation and
+// where the number comes from; outside its range the answer says so and its spread widens.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "topology/cluster.hpp"
+#include "topology/dtype.hpp"
+#include "topology/fabric.hpp"
+
+namespace tw {
+
+enum class Provenance : std::uint8_t { measured, published, derived };
+// Curves whose errors go together: a band adds terms of one curve linearly, others in squares.
+enum class CurveId : std::uint8_t {
+  gemm, grouped_gemm, attention, elementwise, copy, intra_collective, inter_collective, point_to_point, host
+};
+inline constexpr int kCurves = 9;
+
+struct Estimate {
+  Seconds time;
+  double spread = 0;  // relative standard deviation
+  CurveId curve = CurveId::gemm;
+  Provenance provenance = Provenance::measured;
+  bool extrapolated = false;
+};
+
+// forward: [m,k]x[k,n]; dgrad: [m,n]x[n,k]; wgrad: [k,m]x[m,n] with fp32 accumulation. m, n, k are
+// always the forward's, so that one layer's three GEMMs are asked for by one shape.
+enum class GemmPass : std::uint8_t { forward, dgrad, wgrad };
+struct GemmShape {
+  std::int64_t m = 0, n = 0, k = 0;
+  GemmPass pass = GemmPass::forward;
+  bool accumulate_fp32 = false;  // wgrad adds into an fp32 buffer (reads and writes 4 bytes each)
+};
+struct GroupedGemmShape {
+  std::int64_t groups = 0;
+  double rows = 0;           // per group, mean
+  double max_over_mean = 1;  // of rows over the groups of one rank
+  std::int64_t n = 0, k = 0;
+  GemmPass pass = GemmPass::forward;
+  bool accumulate_fp32 = false;
+};
+enum class AttentionKernel : std::uint8_t { unfused, flash1, flash2, flash3, cudnn };
+struct AttentionShape {
+  std::int64_t batch = 0, heads = 0, kv_heads = 0, q_len = 0, kv_len = 0;
+  std::int64_t head_dim = 0, value_dim = 0;
+  double pairs = 0;  // attended (q, k) pairs per head and sequence, e.g. q_len*(q_len+1)/2 causal
+  bool backward = false;
+  AttentionKernel kernel = AttentionKernel::cudnn;
+};
+
+// Bytes: the whole buffer. all_gather: its output; reduce_scatter, all_reduce: its input;
+// all_to_all: what one rank holds (sends ranks-1 of ranks parts of it); send: the message.
+enum class Collective : std::uint8_t { all_reduce, all_gather, reduce_scatter, all_to_all, send };
+
+class Calibration {
+ public:
+  Estimate gemm(const GemmShape& shape) const;
+  Estimate grouped_gemm(const GroupedGemmShape& shape) const;
+  Estimate attention(const AttentionShape& shape) const;
+  // A memory-bound operator that moves `bytes` (read + written) in one kernel.
+  Estimate elementwise(Bytes bytes) const;
+  Estimate collective(Collective kind, const GroupLinks& links, Bytes bytes) const;
+  // All-to-all with uneven tiers: bytes each rank sends inside its node and out of it.
+  Estimate all_to_all(const GroupLinks& links, double intra_bytes, double inter_bytes) const;
+  // Device to host or back, per GPU.
+  Estimate host_copy(Bytes bytes) const;
+
+  Seconds launch() const;       // host time to launch one kernel
+  Seconds synchronise() const;  // host waits for the device and reads a value
+  double compute_slowdown() const;  // of compute while a collective runs beside it (>= 1)
+  double network_slowdown() const;  // of a collective while compute runs beside it (>= 1)
+  Bytes context() const;            // device memory of a CUDA context with its libraries
+  Bytes communicator(std::int32_t ranks) const;  // device memory of one NCCL communicator
+
+  const std::string& name() const;
+  Provenance provenance() const;  // of the GEMM curve: the headline
+
+  struct Data;  // curves.cpp
+  const Data& data() const { return *data_; }
+
+ private:
+  friend Calibration load_calibration(std::string_view name_or_path, const Cluster& cluster);
+  std::shared_ptr<const Data> data_;
+};
+
+// InputError names file, path and what is legal. A calibration measured on another GPU is carried
+// over to the cluster's GPU by the stated rules (then every estimate is `derived`).
+Calibration load_calibration(std::string_view name_or_path, const Cluster& cluster);
+
+}  // namespace tw

@@ -1,0 +1,80 @@
+// A pipeline schedule: who runs which chunk of which micro-batch when. Slots are the truth that the
+// Program and the simulator play; makespan is the closed form that the search uses, tested against
+// the slots. Sources: GPipe (arXiv 1811.06965), 1F1B and interleaving (Narayanan et al. 2021, arXiv
+// 2104.04473), zero bubble (Qi et al. 2023, arXiv 2401.10241), DualPipe (DeepSeek-V3, 2412.19437).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "topology/units.hpp"
+
+namespace tw {
+
+enum class Pass : std::uint8_t {
+  forward,
+  backward,        // whole backward, or its input-gradient half where the schedule splits W off
+  weight,          // weight-gradient half
+  forward_backward // a forward and a backward run together (DualPipe)
+};
+
+// One thing a stage does. For forward_backward, the backward is of (paired_microbatch, paired_chunk).
+struct Slot {
+  Pass pass;
+  std::int32_t microbatch;
+  std::int32_t chunk;  // in model order, 0 .. pp*vpp-1
+  std::int32_t paired_microbatch = -1;
+  std::int32_t paired_chunk = -1;
+  friend bool operator==(const Slot&, const Slot&) = default;
+};
+
+// Times of one chunk for one micro-batch. backward includes weight when the schedule keeps B whole.
+struct ChunkTime {
+  double forward = 0, backward = 0, weight = 0;  // seconds; backward excludes weight
+};
+
+struct PipeShape {
+  std::int32_t pp = 1, vpp = 1;
+  std::int64_t microbatches = 1;
+};
+
+struct PipeTimes {
+  std::span<const ChunkTime> chunks;  // pp*vpp, in model order
+  double send = 0;                    // seconds to hand an activation (or gradient) to a neighbour,
+                                      // on the critical path (zero when hidden)
+};
+
+struct Makespan {
+  double seconds = 0;  // from the first forward to the last backward of the slowest stage
+  double bubble = 0;   // seconds of it in which the bottleneck stage is idle
+};
+
+struct Schedule {
+  std::string_view name;
+  int order;  // also the index a Layout stores
+  std::string_view help;
+  bool splits_weight;       // W runs apart from B
+  std::int32_t weight_copies;  // parameter copies per device (dualpipe: 2)
+  // Empty when (pp, vpp, microbatches) is legal for this schedule, else the broken rule in words.
+  std::string_view (*illegal)(const PipeShape& shape);
+  // The stage (device) that holds a chunk; dualpipe holds each chunk twice: copy 0 and 1.
+  std::int32_t (*device)(const PipeShape& shape, std::int32_t chunk, std::int32_t copy);
+  // What one stage does, in order.
+  std::vector<Slot> (*slots)(const PipeShape& shape, std::int32_t stage);
+  // Peak number of micro-batches whose activations of `chunk` are alive at once on its device, at
+  // the moment of the device's peak.
+  std::int32_t (*in_flight)(const PipeShape& shape, std::int32_t stage, std::int32_t chunk);
+  Makespan (*makespan)(const PipeShape& shape, const PipeTimes& times);
+};
+std::span<const Schedule* const> all_schedules();
+
+// By the index a Layout stores.
+const Schedule& schedule_at(std::uint8_t index);
+
+// Plays the slots of all stages with the dependencies between neighbours: the oracle of makespan
+// in tests, and what the bench never calls. Throws on deadlock (TW_CHECK).
+Makespan play(const Schedule& schedule, const PipeShape& shape, const PipeTimes& times);
+
+}  // namespace tw
