@@ -1,0 +1,85 @@
+#include "costmodel/blocks/attention_core.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace tw {
+namespace {
+
+// Of the ranks of cp, the one with most work: zigzag halves are even; contiguous blocks give the last
+// rank blocks 1..P of P(P+1)/2, that is (2P-1)/P of the mean counting the diagonal as half.
+double busiest_share(CpKind kind, double cp) {
+  return kind == CpKind::ring ? (2 * cp - 1) / cp : 1.0;
+}
+
+Bytes statistics(const Builder& b, const AttentionShape& shape, double pairs) {
+  const double lse = static_cast<double>(shape.batch * shape.heads * shape.q_len * size_of(DType::fp32));
+  const double per_pair = b.kernels().unfused_pair_bytes;  // Korthikanti et al. 2022, section 4.1: 5 with dropout
+  const double square = b.kernels().attention == AttentionKernel::unfused
+                            ? per_pair * static_cast<double>(shape.batch * shape.heads) * pairs : 0.0;
+  return Bytes(std::llround(lse + square));
+}
+
+struct CutSequence {
+  AttentionShape shape;
+  std::int32_t ring_hops = 0;
+};
+
+CutSequence cut_sequence(const Builder& b, const Attention& a, std::int64_t kv_heads) {
+  const PassKey& key = b.input().key;
+  const double seq = b.input().seq, cp = key.cp;
+  CutSequence out;
+  AttentionShape& s = out.shape;
+  s.batch = key.mb;
+  s.heads = a.heads / key.tp;
+  s.kv_heads = std::max<std::int64_t>(kv_heads / key.tp, 1);
+  s.head_dim = a.head_dim;
+  s.value_dim = a.value_dim;
+  s.kernel = b.kernels().attention;
+  const double pairs = causal_pairs(seq, a.window);
+  if (key.cp == 1 || key.cp_kind == CpKind::a2a) {
+    s.heads = std::max<std::int64_t>(s.heads / key.cp, 1);
+    s.kv_heads = std::max<std::int64_t>(s.kv_heads / key.cp, 1);
+    s.q_len = s.kv_len = b.input().seq;
+    s.pairs = pairs;
+    return out;
+  }
+  s.q_len = s.kv_len = b.input().seq / key.cp;
+  s.pairs = pairs / cp / cp * busiest_share(key.cp_kind, cp);
+  out.ring_hops = key.cp - 1;
+  return out;
+}
+
+Work cp_all_to_all(const Builder& b, TensorId x) {
+  return CollectiveWork{Collective::all_to_all, attention_group(bit(Dim::cp)), Bytes(b.local_bytes(x))};
+}
+
+}  // namespace
+
+double causal_pairs(double seq, double window) {
+  if (window <= 0 || window >= seq) return seq * (seq + 1) / 2;
+  return window * (window + 1) / 2 + (seq - window) * window;
+}
+
+TensorId attend(Builder& b, const Attention& a, std::int64_t kv_heads, TensorId qkv) {
+  const PassKey& key = b.input().key;
+  const bool to_heads = key.cp > 1 && key.cp_kind == CpKind::a2a;
+  const CutSequence cut_up = cut_sequence(b, a, kv_heads);
+  const AttentionShape& s = cut_up.shape;
+  const TensorSpec context{.name = "context", .rows = b.tokens(), .width = std::int64_t{a.heads} * a.value_dim,
+                           .place = cut(AxisName::heads)};
+  if (to_heads) {
+    const TensorSpec wide{.name = "qkv", .rows = b.tokens(), .place = cut(AxisName::heads)};
+    TensorSpec spread = wide;
+    spread.width = std::int64_t{key.tp} * b.local_bytes(qkv) / std::llround(2 * b.tokens());
+    qkv = b.exchange("cp_heads", qkv, spread, cp_all_to_all(b, qkv), Term::cp);
+  }
+  const double hop = b.tokens() * static_cast<double>(s.kv_heads * (a.head_dim + a.value_dim) * 2);
+  const double pairs_here = s.pairs * (cut_up.ring_hops + 1);
+  TensorId out = b.attention({.name = "attention", .shape = s, .out = context, .ring_hops = cut_up.ring_hops,
+                              .hop = Bytes(std::llround(hop)), .statistics = statistics(b, s, pairs_here)}, {qkv});
+  if (to_heads) out = b.exchange("cp_sequence", out, context, cp_all_to_all(b, out), Term::cp);
+  return out;
+}
+
+}  // namespace tw

@@ -1,0 +1,16 @@
+// The attention operator itself, shared by the mixer blocks: shapes of one rank, and how the sequence
+// that cp cuts is brought together.
+#pragma once
+
+#include "costmodel/blocks/builder.hpp"
+
+namespace tw {
+
+// q, k and v side by side in `qkv` (heads cut over tp); returns the context, heads cut over tp.
+TensorId attend(Builder& builder, const Attention& attention, std::int64_t kv_heads, TensorId qkv);
+
+// Attended (query, key) pairs of one head over a whole causal sequence, with an optional window:
+// query i sees min(i+1, window) keys.
+double causal_pairs(double seq, double window);
+
+}  // namespace tw

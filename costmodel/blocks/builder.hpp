@@ -1,0 +1,172 @@
+// Records a layer's operators on a tape while they are emitted forward, then walks the tape backward:
+// each operator's gradient ops, the transposed conversions of placement.hpp, recomputation, and the
+// bytes that must be kept follow by rule, not per block.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "costmodel/placement.hpp"
+#include "costmodel/program/work.hpp"
+
+namespace tw {
+
+struct TensorId {
+  std::int32_t index = -1;
+};
+
+// rows x width elements of the whole tp group (etp group for expert tensors); the placement says
+// which part a rank holds.
+struct TensorSpec {
+  std::string_view name;
+  double rows = 0;  // tokens, or routed rows
+  std::int64_t width = 0;
+  Placement place;
+  std::int64_t element_bytes = 2;
+  Scope scope = Scope::attention;
+};
+
+enum class Split : std::uint8_t { column, row, replicated };  // of a weight over tp (etp)
+
+struct LinearSpec {
+  std::string_view name;
+  std::int64_t out = 0;  // output features of the whole group
+  std::int64_t counted_out = 0;  // features that are distinct parameters (replicated KV heads); 0: out
+  Split split = Split::column;
+  AxisName axis = AxisName::ffn;  // of the cut features
+  bool bias = false;
+  Module module = Module::other;
+  Term term = Term::gemm;
+  bool low_precision = true;
+  std::int64_t groups = 0;       // experts of the whole model: a grouped GEMM over the local ones
+  std::int64_t groups_local = 0;
+  bool tied = false;  // uses another weight: declares none
+};
+
+// A memory-bound operator: passes count whole reads or writes of its tensors per direction.
+struct PointwiseSpec {
+  std::string_view name;
+  TensorSpec out;
+  double forward_bytes = 0, backward_bytes = 0;  // per rank
+  bool keeps_input = false;
+  bool keeps_output = false;
+  Module module = Module::other;
+  Term term = Term::elementwise;
+  std::int16_t launches = 1;
+};
+
+struct AttentionSpec {
+  std::string_view name;
+  AttentionShape shape;        // of one rank, one ring step when ring_hops > 0
+  TensorSpec out;
+  std::int32_t ring_hops = 0;  // further steps, each under one hop of K and V
+  Bytes hop;                   // forward; the backward also carries their gradients
+  Bytes statistics;            // kept beside q, k, v and the output
+};
+
+class Builder {
+ public:
+  explicit Builder(const EmitInput& input);
+
+  const EmitInput& input() const { return input_; }
+  const Model& model() const { return *input_.model; }
+  const KernelMechanisms& kernels() const { return input_.profile->kernels; }
+  double tokens() const { return tokens_; }  // of a micro-batch on one rank of cp
+  Placement residual() const;                // of the residual stream: cut over seq with sp
+  std::int64_t local_bytes(TensorId id) const;
+
+  TensorId source(const TensorSpec& spec);  // comes from outside the layer
+  // Over the last `width` features (0: all of x).
+  TensorId norm(std::string_view name, TensorId x, Module module = Module::norm, std::int64_t width = 0);
+  TensorId linear(const LinearSpec& spec, TensorId x);
+  TensorId pointwise(const PointwiseSpec& spec, std::vector<TensorId> inputs);
+  TensorId attention(const AttentionSpec& spec, std::vector<TensorId> qkv);
+  TensorId require(TensorId x, Placement need);
+  TensorId exchange(std::string_view name, TensorId x, const TensorSpec& out, const Work& work, Term term);
+  TensorId add(TensorId residual, TensorId x);
+  void weight(const Weight& weight) { work_.weights.push_back(weight); }
+  void host_sync(std::string_view name);
+  void enter(Module module) { module_ = module; }  // of the operators that name none
+
+  // Walks the tape backward from `output` and hands the work over.
+  LayerWork finish(TensorId output);
+
+ private:
+  enum class Kind : std::uint8_t { source, pointwise, linear, attention, conversion, exchange, add };
+  // Ops that must be done before a reader starts, and one that must be done before the reader ends
+  // (the rest of a collective that is cut up and runs under its GEMM).
+  struct Ready {
+    std::vector<std::int16_t> before;
+    std::int16_t during = -1;
+  };
+  struct Gradient {
+    Ready ready;
+    Placement place;
+    bool exists = false;
+  };
+  struct Tensor {
+    TensorSpec spec;
+    std::int32_t producer = -1;
+    Ready ready;
+    Gradient gradient;
+    bool kept = false;
+  };
+  struct Node {
+    Kind kind = Kind::source;
+    Module module = Module::other;
+    std::string_view name;
+    std::vector<TensorId> inputs;
+    TensorId output;
+    std::vector<TensorId> needs;  // tensors its backward reads
+    LinearSpec linear;
+    PointwiseSpec pointwise;
+    AttentionSpec attention;
+    Work exchange;
+    Term term = Term::elementwise;
+    Conversion conversion = Conversion::none;
+    bool recomputed = false;
+    bool replayed = false;
+  };
+
+  Tensor& at(TensorId id) { return tensors_[static_cast<std::size_t>(id.index)]; }
+  const Tensor& at(TensorId id) const { return tensors_[static_cast<std::size_t>(id.index)]; }
+  const Node* producer_of(TensorId id) const;
+  std::int32_t ranks(Scope scope) const;
+  GroupKey group(Scope scope) const;
+  double local_rows(const TensorSpec& spec) const;
+  std::int64_t local_width(const TensorSpec& spec) const;
+  std::int64_t bytes_of(const TensorSpec& spec) const;
+  Bytes whole_bytes(const TensorSpec& spec) const;
+
+  TensorId record(Node node, const TensorSpec& out);
+  static std::int16_t push(OpList& list, Op op, const std::vector<std::int16_t>& after);
+  Ready convert(OpList& list, const TensorSpec& spec, Conversion conversion, const Ready& after, Term term);
+  Op linear_op(const Node& node, GemmPass pass) const;
+  Ready attention_ops(const Node& node, OpList& list, const Ready& after, bool backward, Term term) const;
+
+  Ready forward_ops(const Node& node, OpList& list, bool replay);
+  void backward_ops(Node& node);
+  void linear_backward(const Node& node, const Ready& gradient);
+  Ready gradient_for(const Node& node);
+  void hand_gradient(TensorId to, Ready ready, Placement place);
+  Ready regather(const Node& node);
+  void replay_for(const Node& reader);
+  void replay(std::int32_t index);
+  TensorId stored(TensorId id) const;
+
+  bool module_recomputed(Module module) const;
+  bool discards_output(Module module) const;
+  void mark_recomputed();
+  void keep(TensorId id);
+  void mark_kept();
+  void measure();
+
+  EmitInput input_;
+  double tokens_;
+  Module module_ = Module::other;
+  std::vector<Tensor> tensors_;
+  std::vector<Node> nodes_;
+  LayerWork work_;
+};
+
+}  // namespace tw

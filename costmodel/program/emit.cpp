@@ -1,0 +1,106 @@
+#include <cmath>
+
+#include "costmodel/blocks/block.hpp"
+#include "costmodel/program/work.hpp"
+#include "topology/check.hpp"
+#include "topology/registry.hpp"
+
+namespace tw {
+namespace {
+
+TensorSpec residual_stream(const Builder& b) {
+  return {.name = "residual", .rows = b.tokens(), .width = b.model().hidden, .place = b.residual()};
+}
+
+void rename_terms(OpList& ops, Term term) {
+  for (Op& op : ops) {
+    if (op.stream == Stream::compute) op.term = term;
+  }
+}
+
+EmitInput without_recompute(EmitInput input) {
+  input.key.recompute = {};
+  return input;
+}
+
+}  // namespace
+
+PassKey pass_key(const Layout& l) {
+  PassKey key;
+  key.mb = l.mb, key.tp = l.tp, key.cp = l.cp, key.ep = l.ep, key.etp = l.etp;
+  key.sp = l.sp;
+  key.cp_kind = l.cp_kind;
+  key.dispatch = l.dispatch;
+  key.precision = l.precision;
+  key.recompute = l.recompute;
+  return key;
+}
+
+LayerWork emit_layer(const EmitInput& input, const LayerKind& kind) {
+  Builder b(input);
+  TensorId x = b.source(residual_stream(b));
+  const auto blocks = all_blocks();
+  int applied = 0;
+  for (const Block* block : in_display_order(blocks)) {
+    if (!block->applies(kind)) continue;
+    const TensorId normed = b.norm("norm", x);
+    x = b.add(x, b.require(block->emit(b, kind, normed), b.residual()));
+    b.enter(Module::other);
+    ++applied;
+  }
+  TW_CHECK(applied == 2);
+  return b.finish(x);
+}
+
+// Vocabulary cut over tp: rows of other ranks give zeros, so the output is a partial sum.
+LayerWork emit_embedding(const EmitInput& input) {
+  Builder b(without_recompute(input));
+  const Model& model = b.model();
+  const std::int64_t tp = input.key.tp, elements = std::int64_t{model.vocab} * model.hidden;
+  b.weight({"embedding", elements, (elements + tp - 1) / tp, Scope::attention, false, true});
+  TensorSpec out = residual_stream(b);
+  out.place = tp > 1 ? kPartial : kWhole;
+  const double rows = b.tokens() * model.hidden;
+  const double gradient = static_cast<double>(size_of(input.profile->state.gradient));
+  TensorId x = b.pointwise({.name = "embedding", .out = out, .forward_bytes = 4 * rows,
+                            .backward_bytes = (2 + 2 * gradient) * rows}, {});
+  if (model.positions == Positions::learned) {
+    const std::int64_t positions = std::int64_t{model.max_positions} * model.hidden;
+    b.weight({"positions", positions, positions, Scope::attention, false, true});
+    x = b.pointwise({.name = "positions", .out = out, .forward_bytes = 6 * rows, .backward_bytes = 2 * rows}, {x});
+  }
+  LayerWork work = b.finish(b.require(x, b.residual()));
+  rename_terms(work.forward, Term::embedding);
+  rename_terms(work.backward, Term::embedding);
+  return work;
+}
+
+// Final norm, LM head with the vocabulary cut over tp, cross-entropy with three small all-reduces
+// (maximum, target logit, sum of exponentials; Shoeybi et al. 2019, section 3).
+LayerWork emit_head(const EmitInput& input) {
+  Builder b(without_recompute(input));
+  const Model& model = b.model();
+  const TensorId x = b.norm("final_norm", b.source(residual_stream(b)));
+  const TensorId logits = b.linear({.name = "lm_head", .out = model.vocab, .split = Split::column,
+                                    .axis = AxisName::vocab, .low_precision = false, .tied = model.tied_embeddings},
+                                   b.require(x, kWhole));
+  const double bytes = static_cast<double>(b.local_bytes(logits));
+  // Passes over bf16 logits. Fused: one read forward; one read and one write backward. Unfused: a
+  // cast to fp32 (1 + 2), log-softmax (2 + 2), gather; backward softmax (2 + 2) and the cast (2 + 1).
+  const bool fused = b.kernels().fused_loss;
+  const TensorSpec scalar{.name = "loss", .rows = b.tokens(), .width = 1, .place = kWhole, .element_bytes = 4};
+  TensorId loss = b.pointwise({.name = "loss", .out = scalar, .forward_bytes = (fused ? 1 : 7) * bytes,
+                               .backward_bytes = (fused ? 2 : 7) * bytes, .keeps_input = true,
+                               .launches = static_cast<std::int16_t>(fused ? 2 : 6)}, {logits});
+  if (input.key.tp > 1) {
+    const Work reduce = CollectiveWork{Collective::all_reduce, attention_group(bit(Dim::tp)),
+                                       Bytes(3 * std::llround(b.tokens()) * size_of(DType::fp32))};
+    loss = b.exchange("loss_reduce", loss, scalar, reduce, Term::tp);
+  }
+  LayerWork work = b.finish(loss);
+  rename_terms(work.forward, Term::head);
+  rename_terms(work.backward, Term::head);
+  return work;
+}
+
+}  // namespace tw

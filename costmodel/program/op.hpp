@@ -1,0 +1,82 @@
+// One operation of a step as plain data: what is done, on which stream, after what. The closed form,
+// the simulator, the virtual backend and the trainer read the same lists.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "costmodel/calibration.hpp"
+#include "costmodel/layout/rank_grid.hpp"
+
+namespace tw {
+
+// What the time of an operation is called in results.
+enum class Term : std::uint8_t {
+  gemm, expert_gemm, attention, elementwise, recompute, embedding, head, tp, cp, ep, gather, reduce, send, bubble,
+  optimizer, host, interference, stragglers
+};
+inline constexpr int kTerms = 18;
+std::string_view name_of(Term term);
+std::string_view help_of(Term term);
+
+// Streams of one rank. Operations of one stream run in list order. `state` carries parameter gathers
+// and gradient reductions; it shares the links of intra and inter.
+enum class Stream : std::uint8_t { compute, network, state };
+inline constexpr int kStreams = 3;
+
+// Modules a recompute option can name; `other` is never recomputed alone.
+enum class Module : std::uint8_t { other, core, attention, mlp, norm, moe_act, mla_up };
+
+enum class Phase : std::uint8_t { every, first, last };  // micro-batches of the step it runs in
+
+struct Elementwise {
+  Bytes bytes;  // read and written
+};
+struct CollectiveWork {
+  Collective kind = Collective::all_reduce;
+  GroupKey group;
+  Bytes bytes;  // the whole buffer, as Calibration::collective counts it
+};
+// Routed tokens between the ranks of ep: what one rank sends if all experts are drawn equally.
+struct DispatchWork {
+  GroupKey group;
+  Bytes bytes;             // copies of all its tokens: tokens * top_k * width
+  double copies = 1;       // top_k
+  double nodes_limit = 0;  // node-limited routing: at most so many nodes per token, 0: none
+};
+// K and V blocks passed around the ranks of cp while attention computes.
+struct RingWork {
+  GroupKey group;
+  Bytes bytes;  // one hop
+  std::int32_t hops = 0;
+};
+struct Synchronise {};  // the host waits for the device here
+using Work = std::variant<GemmShape, GroupedGemmShape, AttentionShape, Elementwise, CollectiveWork, DispatchWork,
+                          RingWork, Synchronise>;
+
+struct Op {
+  std::string_view name;
+  Work work;
+  Term term = Term::gemm;
+  Stream stream = Stream::compute;
+  Module module = Module::other;
+  Phase phase = Phase::every;
+  bool weight_half = false;   // of the backward: may move to W where the schedule splits it
+  bool low_precision = false; // a GEMM that an fp8 recipe runs in fp8
+  std::int16_t launches = 1;  // kernels the host starts for it
+  double share = 1;           // of the work's time, where one op is issued in parts
+  std::array<std::int16_t, 3> after = {-1, -1, -1};  // earlier ops of the list, beyond stream order
+  std::int16_t after_previous = -1;  // an op of the previous layer's list (prefetch)
+};
+using OpList = std::vector<Op>;
+
+// One line per op: name, shape, stream, what it waits for. Golden files and --explain print it.
+std::string to_string(const Op& op);
+std::string to_string(const OpList& ops);
+
+}  // namespace tw

@@ -1,0 +1,66 @@
+// PassWork: what one layer, the embedding or the head does for one micro-batch, forward and backward,
+// and what it keeps in memory. Depends only on PassKey, the model and the profile.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "costmodel/model.hpp"
+#include "costmodel/profile.hpp"
+#include "costmodel/program/op.hpp"
+
+namespace tw {
+
+// The part of a layout that shapes one layer's ops.
+struct PassKey {
+  std::int32_t mb = 1, tp = 1, cp = 1, ep = 1, etp = 1;
+  bool sp = false;
+  CpKind cp_kind = CpKind::zigzag;
+  Dispatch dispatch = Dispatch::direct;
+  Precision precision = Precision::bf16;
+  Recompute recompute;
+  friend bool operator==(const PassKey&, const PassKey&) = default;
+};
+PassKey pass_key(const Layout& layout);
+
+// How tokens spread over experts, and what is done about it.
+struct Routing {
+  double max_over_mean = 1;    // tokens of the busiest rank of ep over the mean; 1: balanced
+  double capacity_factor = 0;  // 0: dropless; else every expert gets exactly this times the mean
+};
+
+struct Weight {
+  std::string_view name;
+  std::int64_t elements = 0;  // of the whole model's layer
+  std::int64_t local = 0;     // on one rank
+  Scope scope = Scope::attention;
+  bool sequence_partial = false;  // read on cut tokens by every rank of tp: its gradient is summed over tp
+  bool looked_up = false;         // an embedding table: no FLOPs per token
+};
+
+struct LayerWork {
+  OpList forward;
+  OpList backward;  // recomputation first where it is needed; weight halves flagged
+  std::int16_t forward_output = -1;   // the op that the next layer waits for
+  std::int16_t backward_output = -1;  // the op that the previous layer waits for
+  std::vector<Weight> weights;
+  std::int64_t kept_bytes = 0;       // per micro-batch in flight
+  std::int64_t recomputed_bytes = 0; // alive only during this layer's backward
+  std::int64_t widest_bytes = 0;     // largest working set of one op: inputs, outputs, gradients
+};
+
+struct EmitInput {
+  const Model* model = nullptr;
+  const Profile* profile = nullptr;
+  PassKey key;
+  std::int32_t seq = 0;
+  Routing routing;
+};
+
+LayerWork emit_layer(const EmitInput& input, const LayerKind& kind);
+LayerWork emit_embedding(const EmitInput& input);
+LayerWork emit_head(const EmitInput& input);
+
+}  // namespace tw
