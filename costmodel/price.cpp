@@ -1,0 +1,145 @@
+#include "costmodel/price.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace tw {
+namespace {
+
+// One stable number per kernel shape (FNV-1a over its fields).
+class ShapeHash {
+ public:
+  ShapeHash& operator<<(std::int64_t value) {
+    state_ = (state_ ^ static_cast<std::uint64_t>(value)) * 0x100000001b3u;
+    state_ ^= state_ >> 29;
+    return *this;
+  }
+  ShapeHash& operator<<(double value) { return *this << static_cast<std::int64_t>(std::llround(value * 64)); }
+  std::uint64_t value() const { return state_; }
+
+ private:
+  std::uint64_t state_ = 0xcbf29ce484222325u;
+};
+
+std::uint64_t hash_of(const Op& op) {
+  ShapeHash h;
+  h << static_cast<std::int64_t>(op.work.index());
+  if (const auto* g = std::get_if<GemmShape>(&op.work)) {
+    h << g->m << g->n << g->k << static_cast<std::int64_t>(g->pass) << static_cast<std::int64_t>(g->accumulate_fp32);
+  } else if (const auto* e = std::get_if<GroupedGemmShape>(&op.work)) {
+    h << e->groups << e->rows << e->max_over_mean << e->n << e->k << static_cast<std::int64_t>(e->pass)
+      << static_cast<std::int64_t>(e->accumulate_fp32);
+  } else if (const auto* a = std::get_if<AttentionShape>(&op.work)) {
+    h << a->batch << a->heads << a->kv_heads << a->q_len << a->kv_len << a->head_dim << a->value_dim << a->pairs
+      << static_cast<std::int64_t>(a->backward);
+  } else if (const auto* m = std::get_if<Elementwise>(&op.work)) {
+    h << m->bytes.count;
+  }
+  return h.value();
+}
+
+const GroupLinks& links_for(const PassLinks& links, GroupKey group) {
+  if (group.scope == Scope::expert) return group.dims == bit(Dim::ep) ? links.ep : links.etp;
+  return group.dims == bit(Dim::cp) ? links.cp : links.tp;
+}
+
+// The network op's time grows while compute runs beside it; blocking ones run alone.
+bool runs_beside_compute(const Op& op) { return std::holds_alternative<RingWork>(op.work) || op.share != 1; }
+
+}  // namespace
+
+GroupLinks links_of(const Fabric& fabric, const std::vector<Axis>& axes) {
+  std::array<GroupAxis, 8> plain;
+  std::size_t count = 0;
+  for (const Axis& axis : axes) plain[count++] = {axis.size, axis.stride};
+  return fabric.links(std::span<const GroupAxis>(plain.data(), count));
+}
+
+PassLinks pass_links(const Machine& machine, const PassKey& key) {
+  // Groups inside a stage keep their strides whatever dp and pp are, so all other ranks may be dp.
+  Layout layout;
+  layout.tp = key.tp, layout.cp = key.cp, layout.ep = key.ep, layout.etp = key.etp;
+  layout.dp = machine.cluster->gpus / (key.tp * key.cp);
+  const RankGrid grid(layout);
+  const auto shape = [&](GroupKey group) { return links_of(*machine.fabric, grid.group_axes(group)); };
+  return {shape(attention_group(bit(Dim::tp))), shape(attention_group(bit(Dim::cp))),
+          shape(expert_group(bit(Dim::ep))), shape(expert_group(bit(Dim::etp)))};
+}
+
+double Pricer::distinct_nodes(double nodes, double copies, double limit) {
+  const double distinct = nodes * (1 - std::pow(1 - 1 / nodes, copies));
+  return limit > 0 ? std::min(distinct, limit) : distinct;
+}
+
+// Copies: each of top_k copies travels alone. Deduplicated: one copy per distinct node over the
+// network, spread inside the node over NVLink (DeepSeek-V3, arXiv 2412.19437, section 3.2.2).
+Estimate Pricer::dispatch(const DispatchWork& work, const GroupLinks& links, Dispatch how) const {
+  const double bytes = work.bytes.to_double(), ranks = links.ranks;
+  const double local = links.ranks_per_node / ranks;
+  double inside = bytes * std::max(0.0, local - 1 / ranks), outside = bytes * (1 - local);
+  if (how != Dispatch::direct && links.nodes > 1) {
+    const double nodes = links.nodes;
+    const double per_token = how == Dispatch::dedup ? distinct_nodes(nodes, work.copies, work.nodes_limit) : work.copies;
+    outside = bytes / work.copies * per_token * (nodes - 1) / nodes;
+    inside = bytes * (1 - 1.0 / links.ranks_per_node);
+  }
+  return machine_.calibration->all_to_all(links, inside, outside);
+}
+
+Estimate Pricer::kernel(const Op& op) {
+  const std::uint64_t key = hash_of(op);
+  if (const auto found = known_.find(key); found != known_.end()) return found->second;
+  const Calibration& k = *machine_.calibration;
+  Estimate out;
+  if (const auto* g = std::get_if<GemmShape>(&op.work)) out = k.gemm(*g);
+  if (const auto* e = std::get_if<GroupedGemmShape>(&op.work)) out = k.grouped_gemm(*e);
+  if (const auto* a = std::get_if<AttentionShape>(&op.work)) out = k.attention(*a);
+  if (const auto* m = std::get_if<Elementwise>(&op.work)) out = k.elementwise(m->bytes);
+  known_.emplace(key, out);
+  return out;
+}
+
+Estimate Pricer::estimate(const Op& op, const PassLinks& links) {
+  const Calibration& k = *machine_.calibration;
+  if (const auto* c = std::get_if<CollectiveWork>(&op.work)) {
+    return k.collective(c->kind, links_for(links, c->group), c->bytes);
+  }
+  if (const auto* d = std::get_if<DispatchWork>(&op.work)) {
+    return dispatch(*d, links_for(links, d->group), dispatch_);
+  }
+  if (const auto* r = std::get_if<RingWork>(&op.work)) {
+    Estimate hop = k.collective(Collective::send, links_for(links, r->group), r->bytes);
+    hop.time = hop.time * r->hops;
+    return hop;
+  }
+  if (std::holds_alternative<Synchronise>(op.work)) return {k.synchronise(), 0, CurveId::host, Provenance::derived, false};
+  return kernel(op);
+}
+
+PricedOp Pricer::price(const Op& op, const PassLinks& links) {
+  const Estimate estimate = this->estimate(op, links);
+  const HostMechanisms& host = machine_.profile->host;
+  PricedOp out;
+  out.seconds = estimate.time.value * op.share;
+  if (runs_beside_compute(op) && op.stream != Stream::compute) out.seconds *= machine_.calibration->network_slowdown();
+  out.host = host.graphs ? 0 : host.per_kernel.value * op.launches;
+  out.spread = static_cast<float>(estimate.spread);
+  out.term = op.term;
+  out.curve = estimate.curve;
+  out.stream = op.stream;
+  out.network_tier = estimate.curve == CurveId::inter_collective;
+  out.synchronises = std::holds_alternative<Synchronise>(op.work);
+  out.weight_half = op.weight_half;
+  out.after = op.after;
+  return out;
+}
+
+PricedList Pricer::price(const OpList& ops, std::int16_t output, const PassLinks& links) {
+  PricedList list;
+  list.output = output;
+  list.ops.reserve(ops.size());
+  for (const Op& op : ops) list.ops.push_back(price(op, links));
+  return list;
+}
+
+}  // namespace tw

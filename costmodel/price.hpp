@@ -1,0 +1,71 @@
+// From an operation to seconds: the calibration's curve for the kernel, or for the collective on the
+// shape its group has on the cluster. The only place where an op meets a calibration.
+#pragma once
+
+#include <unordered_map>
+#include <vector>
+
+#include "costmodel/program/op.hpp"
+#include "costmodel/profile.hpp"
+#include "costmodel/program/work.hpp"
+
+namespace tw {
+
+struct PricedOp {
+  double seconds = 0;
+  double host = 0;      // seconds of the host to issue it
+  float spread = 0;     // relative standard deviation of `seconds`
+  Term term = Term::gemm;
+  CurveId curve = CurveId::gemm;
+  Stream stream = Stream::compute;
+  bool network_tier = false;  // crosses nodes
+  bool synchronises = false;  // the host waits for the device here
+  bool weight_half = false;
+  std::array<std::int16_t, 3> after = {-1, -1, -1};
+};
+
+struct PricedList {
+  std::vector<PricedOp> ops;
+  std::int16_t output = -1;  // the op that the next layer waits for
+};
+
+// What everything is priced with.
+struct Machine {
+  const Cluster* cluster = nullptr;
+  const Fabric* fabric = nullptr;
+  const Calibration* calibration = nullptr;
+  const Profile* profile = nullptr;
+};
+
+// Shapes of the groups inside one pass key.
+struct PassLinks {
+  GroupLinks tp, cp, ep, etp;
+};
+PassLinks pass_links(const Machine& machine, const PassKey& key);
+GroupLinks links_of(const Fabric& fabric, const std::vector<Axis>& axes);
+
+class Pricer {
+ public:
+  Pricer(const Machine& machine, Precision precision) : machine_(machine), precision_(precision) {}
+  PricedOp price(const Op& op, const PassLinks& links);
+  PricedList price(const OpList& ops, std::int16_t output, const PassLinks& links);
+
+  // Distinct nodes that the top_k experts of a token lie on, n nodes alike: n(1-(1-1/n)^k), at most
+  // `limit` when routing is node-limited (derived: each of k draws misses a node with 1-1/n).
+  static double distinct_nodes(double nodes, double copies, double limit);
+
+ private:
+  Estimate estimate(const Op& op, const PassLinks& links);
+  Estimate dispatch(const DispatchWork& work, const GroupLinks& links, Dispatch how) const;
+  Estimate kernel(const Op& op);
+
+  Machine machine_;
+  Precision precision_;
+  Dispatch dispatch_ = Dispatch::direct;
+  std::unordered_map<std::uint64_t, Estimate> known_;  // kernels by shape
+
+ public:
+  void set(Dispatch how, Precision precision) { dispatch_ = how, precision_ = precision; }
+};
+
+}  // namespace tw

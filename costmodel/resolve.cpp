@@ -1,0 +1,134 @@
+#include "costmodel/resolve.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "topology/check.hpp"
+
+namespace tw {
+namespace {
+
+constexpr int kWindow = 3;  // layers listed; the last one counts
+constexpr std::size_t kMostOps = 256;
+
+// What an op, or the first op of a layer, waited for longest.
+struct Wait {
+  double until = 0;
+  const PricedOp* cause = nullptr;  // nullptr: the host
+};
+
+class Window {
+ public:
+  Window(const PricedList& list, const StateOps& state) : list_(list), state_(state) {
+    TW_CHECK(list.ops.size() <= kMostOps);
+  }
+
+  LayerTime run() {
+    for (int layer = 0; layer < kWindow; ++layer) {
+      counting_ = layer == kWindow - 1;
+      began_ = compute();
+      list_layer();
+    }
+    time_.seconds = compute() - began_;
+    return time_;
+  }
+
+  double network_busy(bool tier) const { return busy_[tier]; }
+
+ private:
+  double& compute() { return free_[static_cast<std::size_t>(Stream::compute)]; }
+  double& state() { return free_[static_cast<std::size_t>(Stream::state)]; }
+
+  void list_layer() {
+    Wait gate = output_.until >= gathered_.until ? output_ : gathered_;
+    const double layer_start = std::max(compute(), output_.until);
+    if (state_.gather) {
+      state() = std::max(state(), layer_start) + state_.gather->seconds;
+      gathered_ = {state(), state_.gather};
+    }
+    for (std::size_t i = 0; i < list_.ops.size(); ++i) finish_[i] = list_op(list_.ops[i], i == 0 ? gate : Wait{});
+    if (list_.output >= 0) {
+      output_ = {finish_[static_cast<std::size_t>(list_.output)], &list_.ops[static_cast<std::size_t>(list_.output)]};
+    }
+    if (state_.reduce) state() = std::max(state(), compute()) + state_.reduce->seconds;
+  }
+
+  double list_op(const PricedOp& op, Wait wait) {
+    if (op.synchronises) {
+      host_ = std::max(host_, compute()) + op.seconds;
+      return host_;
+    }
+    host_ += op.host;
+    for (const std::int16_t index : op.after) {
+      if (index < 0) continue;
+      const double done = finish_[static_cast<std::size_t>(index)];
+      if (done > wait.until) wait = {done, &list_.ops[static_cast<std::size_t>(index)]};
+    }
+    if (host_ > wait.until) wait = {host_, nullptr};
+    double& stream = free_[static_cast<std::size_t>(op.stream)];
+    const double start = std::max(stream, wait.until);
+    if (counting_) count(op, start - stream, wait.cause);
+    stream = start + op.seconds;
+    return stream;
+  }
+
+  void count(const PricedOp& op, double gap, const PricedOp* cause) {
+    if (op.stream != Stream::compute) {
+      busy_[op.network_tier] += op.seconds;
+      return;
+    }
+    time_.terms.add(op.term, op.curve, op.seconds, op.spread);
+    time_.busy += op.seconds;
+    if (gap <= 0) return;
+    if (cause) {
+      time_.terms.add(cause->term, cause->curve, gap, cause->spread);
+    } else {
+      time_.terms.add(Term::host, CurveId::host, gap, 0);
+    }
+  }
+
+  const PricedList& list_;
+  const StateOps& state_;
+  std::array<double, kStreams> free_{};
+  std::array<double, kMostOps> finish_;
+  std::array<double, 2> busy_{};  // network stream: in-node, between nodes
+  double host_ = 0, began_ = 0;
+  Wait output_, gathered_;
+  bool counting_ = false;
+  LayerTime time_;
+};
+
+// State traffic shares the links of its tier with the layer's own collectives: together they cannot
+// take longer than the layer. The rest is exposed.
+void share_links(LayerTime& time, const StateOps& state, const Window& window) {
+  for (const PricedOp* op : {state.gather, state.reduce}) {
+    if (!op) continue;
+    double load = window.network_busy(op->network_tier) + op->seconds;
+    if (state.gather && state.reduce && op == state.reduce && state.gather->network_tier == op->network_tier) {
+      load += state.gather->seconds;
+    }
+    const double over = load - time.seconds;
+    // A reduction only occupies the links: nobody waits for it inside the step, unless gathers do.
+    if (over <= 0 || (op == state.reduce && !state.gather)) continue;
+    time.seconds += over;
+    time.terms.add(op->term, op->curve, over, op->spread);
+  }
+}
+
+}  // namespace
+
+LayerTime resolve(const PricedList& list, const StateOps& state, double compute_slowdown) {
+  Window window(list, state);
+  LayerTime time = window.run();
+  share_links(time, state, window);
+  double beside = window.network_busy(false) + window.network_busy(true);
+  for (const PricedOp* op : {state.gather, state.reduce}) beside += op ? op->seconds : 0;
+  const double exposed = time.seconds - time.busy;
+  const double hidden = std::clamp(beside - exposed, 0.0, time.busy);
+  const double slowed = hidden * (compute_slowdown - 1);
+  time.seconds += slowed;
+  time.terms.add(Term::interference, CurveId::gemm, slowed, 0);
+  return time;
+}
+
+}  // namespace tw
