@@ -15,13 +15,14 @@ function(tw_registry target folder header row)
   endforeach()
   set(text "// Generated from the files of ${folder}/.
 #include \"${header}\"
+#include <iterator>
 namespace tw {
 namespace ${folder} {
 ${declarations}}
 std::span<const ${row}* const> all_${folder}() {
   static constexpr const ${row}* rows[] = {
-${entries}  };
-  return rows;
+${entries}    nullptr};
+  return {rows, std::size(rows) - 1};
 }
 }  // namespace tw
 ")

@@ -35,7 +35,7 @@ struct Layout {
   std::int32_t hsdp = 0;  // shard-group size in dp ranks, 0 = all of dp
   std::int32_t mb = 1;    // sequences per micro-batch
   Recompute recompute;
-  std::uint8_t schedule = 0;  // index into schedule_names()
+  std::uint8_t schedule = 1;  // 1f1b; index into schedule_names()
   CpKind cp_kind = CpKind::zigzag;
   Dispatch dispatch = Dispatch::direct;
   AxisOrder order = AxisOrder::tp_cp_ep_dp_pp;
@@ -48,19 +48,37 @@ struct Layout {
   std::int32_t edp() const { return dp * cp * tp / (ep * etp); }
   // Ranks of dp that share one copy of dense states under zero >= 1.
   std::int32_t shard() const { return hsdp == 0 ? dp : hsdp; }
+  // The same for one expert's states, within edp.
+  std::int32_t expert_shard() const { return hsdp == 0 || hsdp > edp() ? edp() : hsdp; }
   friend bool operator==(const Layout&, const Layout&) = default;
 };
 
 // Names of schedules in index order (the index a Layout stores): gpipe, 1f1b, interleaved, zb-h1,
 // zb-v, dualpipe, dualpipe-v. kSchedule1F1B etc. name the ones that code refers to.
 std::span<const std::string_view> schedule_names();
-inline constexpr std::uint8_t kScheduleGpipe = 0, kSchedule1F1B = 1, kScheduleInterleaved = 2;
+inline constexpr std::uint8_t kScheduleGpipe = 0, kSchedule1F1B = 1, kScheduleInterleaved = 2, kScheduleZbH1 = 3,
+                              kScheduleZbV = 4, kScheduleDualpipe = 5, kScheduleDualpipeV = 6;
+inline constexpr int kSchedules = 7;
+inline constexpr std::int32_t kLayoutLimit = 1 << 20;  // of every size, and of the GPUs
+
+// The keys of a layout, in contract order.
+enum class LayoutKey : std::uint8_t {
+  dp, tp, pp, cp, ep, etp, vpp, sp, zero, hsdp, mb, recompute, schedule, cp_kind, a2a, order, split, offload, precision
+};
+// Some keys of a layout (--fix): `value` holds them, `given` has 1 << LayoutKey for each.
+struct LayoutKeys {
+  Layout value;
+  std::uint32_t given = 0;
+  bool has(LayoutKey key) const { return (given >> static_cast<int>(key) & 1u) != 0; }
+};
 
 std::string to_string(const Recompute& recompute);
 // Canonical text: keys in contract order, optional ones only when not default. parse(print(x)) = x.
 std::string to_string(const Layout& layout);
 // `gpus` fills dp when it is left out (0: dp must be given). Bad text throws InputError.
 Layout parse_layout(std::string_view text, std::int32_t gpus);
+// Keys left out have their defaults, except dp where gpus is 0.
+LayoutKeys parse_layout_keys(std::string_view text, std::string_view option);  // InputError at `option`
 Recompute parse_recompute(std::string_view text);  // InputError
 Precision parse_precision(std::string_view text);  // InputError
 std::string_view name_of(Precision precision);
@@ -77,9 +95,11 @@ struct Job {
 // embedding and head count as one layer each where layers+2 (or +1, head only) divides; otherwise
 // as even as possible with the smaller chunks at the ends, last first.
 std::vector<std::int32_t> default_split(std::int32_t layers, std::int32_t chunks);
+// One entry of it, without the vector.
+std::int32_t default_chunk(std::int32_t layers, std::int32_t chunks, std::int32_t index);
 
 // Empty when legal; else the first broken rule, in words, e.g.
-// "heads 32 not divisible by tp 5". Rules are listed above the definition, each with its reason.
+// "heads 32 not divisible by tp 5". The rules are the table of legality.cpp, each with its reason.
 std::string illegal_because(const Layout& layout, const Job& job);
 
 // Micro-batches per step and data-parallel rank.

@@ -13,7 +13,7 @@
 namespace tw {
 
 enum class Scope : std::uint8_t { attention, expert };
-// Dimensions of both scopes; shard and replica split dp (or edp) under hsdp: shard is the inner part.
+// Dimensions of both scopes; pp is the same ranks in both.
 enum class Dim : std::uint8_t { tp, cp, dp, pp, etp, ep, edp };
 
 // A set of dimensions of one scope, e.g. {attention, dp|cp}: ranks that differ only in these.
@@ -37,7 +37,7 @@ class RankGrid {
   explicit RankGrid(const Layout& layout);
 
   std::int32_t ranks() const { return ranks_; }
-  // Innermost first.
+  // Innermost first. With pp inside dp (order tp-cp-ep-pp-dp) edp stands twice: inside pp and outside.
   const std::vector<Axis>& axes(Scope scope) const { return axes_[static_cast<std::size_t>(scope)]; }
   std::int32_t size(Dim dim) const;
   std::int32_t coordinate(Rank rank, Dim dim) const;
@@ -49,10 +49,20 @@ class RankGrid {
   std::vector<Rank> group_of(Rank rank, GroupKey key) const;
   // All groups: they partition the ranks.
   std::vector<std::vector<Rank>> groups(GroupKey key) const;
+  // The shape of a group, innermost first: axes of size 1 dropped, neighbours merged where one
+  // stride goes on in the other. Empty: a group of one.
+  std::vector<Axis> group_axes(GroupKey key) const;
 
  private:
   std::int32_t ranks_ = 1;
   std::array<std::vector<Axis>, 2> axes_;
 };
+
+// ZeRO splits the ranks that hold the same weights (attention: dp x cp, experts: edp) into shard
+// groups, over which states are cut, and replica groups, over which gradients are then all-reduced.
+// Shard is the inner part: cp x hsdp of dp, or expert_shard() of edp. zero 0: all is replica.
+std::vector<Axis> state_shard_group(const Layout& layout, Scope scope);
+std::vector<Axis> state_replica_group(const Layout& layout, Scope scope);
+std::int32_t ranks_of(const std::vector<Axis>& axes);
 
 }  // namespace tw
