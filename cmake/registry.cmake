@@ -13,15 +13,18 @@ function(tw_registry target folder header row)
     string(APPEND declarations "extern const ${row} ${stem};\n")
     string(APPEND entries "    &${folder}::${stem},\n")
   endforeach()
+  if(entries)
+    set(body "  static constexpr const ${row}* rows[] = {\n${entries}  };\n  return rows;")
+  else()
+    set(body "  return {};")
+  endif()
   set(text "// Generated from the files of ${folder}/.
 #include \"${header}\"
 namespace tw {
 namespace ${folder} {
 ${declarations}}
 std::span<const ${row}* const> all_${folder}() {
-  static constexpr const ${row}* rows[] = {
-${entries}  };
-  return rows;
+${body}
 }
 }  // namespace tw
 ")
