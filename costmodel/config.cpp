@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <string_view>
+#include <span>
 
 #include "topology/check.hpp"
 #include "topology/registry.hpp"
@@ -17,30 +17,114 @@ constexpr double kMaxParameters = 9.0e15;  // below 2^53: counts stay exact as d
 
 // Keys that change neither shapes nor FLOPs: tokens, numerics, positions that carry no weights, loss
 // terms, dropout, storage, generation and bookkeeping. Keys that begin with "_" are private notes.
-constexpr std::string_view kNeutral[] = {
-    "activation_function", "attention_dropout", "attention_probs_dropout_prob", "attn_pdrop",
-    "attn_implementation", "auto_map", "aux_loss_alpha", "bad_words_ids", "begin_suppress_tokens",
-    "bos_token_id", "chunk_size_feed_forward", "classifier_dropout", "clip_qkv", "decoder_start_token_id",
-    "diversity_penalty", "do_sample", "dtype", "early_stopping", "embd_pdrop",
-    "encoder_no_repeat_ngram_size", "eos_token_id", "ep_size", "exponential_decay_length_penalty",
-    "finetuning_task", "forced_bos_token_id", "forced_eos_token_id", "gradient_checkpointing",
-    "hidden_act", "hidden_dropout", "hidden_dropout_prob", "id2label", "initial_context_length",
-    "initializer_range", "is_decoder", "label2id", "layer_norm_eps", "layer_norm_epsilon",
-    "length_penalty", "max_length", "max_position_embeddings", "max_sequence_length", "min_length",
-    "model_type", "n_ctx", "name_or_path", "no_repeat_ngram_size", "norm_topk_prob", "num_beam_groups",
-    "num_beams", "num_labels", "num_return_sequences", "output_attentions", "output_hidden_states",
-    "output_router_logits", "output_scores", "pad_token_id", "partial_rotary_factor", "prefix",
-    "pretraining_tp", "problem_type", "quantization", "quantization_config", "remove_invalid_values",
-    "reorder_and_upcast_attn", "repetition_penalty", "resid_pdrop", "return_dict",
-    "return_dict_in_generate", "rms_norm_eps", "rope_interleave", "rope_parameters", "rope_scaling",
-    "rope_theta", "rotary_emb_base", "rotary_pct", "routed_scaling_factor", "router_aux_loss_coef",
-    "router_jitter_noise", "scale_attn_by_inverse_layer_idx", "scale_attn_weights", "scoring_func",
-    "sep_token_id", "seq_aux", "summary_activation", "summary_first_dropout", "summary_proj_to_labels",
-    "summary_type", "summary_use_proj", "suppress_tokens", "swiglu_alpha", "swiglu_limit",
-    "task_specific_params", "temperature", "tf_legacy_loss", "tie_encoder_decoder", "tokenizer_class",
-    "top_k", "top_p", "torch_dtype", "torchscript", "transformers_version", "typical_p", "unsloth_fixed",
-    "unsloth_version", "use_bfloat16", "use_cache", "use_mrope", "use_parallel_residual",
-};
+constexpr std::string_view kNeutral[] = {"activation_function",
+                                         "attention_dropout",
+                                         "attention_probs_dropout_prob",
+                                         "attn_pdrop",
+                                         "attn_implementation",
+                                         "auto_map",
+                                         "aux_loss_alpha",
+                                         "bad_words_ids",
+                                         "begin_suppress_tokens",
+                                         "bos_token_id",
+                                         "chunk_size_feed_forward",
+                                         "classifier_dropout",
+                                         "clip_qkv",
+                                         "decoder_start_token_id",
+                                         "diversity_penalty",
+                                         "do_sample",
+                                         "dtype",
+                                         "early_stopping",
+                                         "embd_pdrop",
+                                         "encoder_no_repeat_ngram_size",
+                                         "eos_token_id",
+                                         "ep_size",
+                                         "exponential_decay_length_penalty",
+                                         "finetuning_task",
+                                         "forced_bos_token_id",
+                                         "forced_eos_token_id",
+                                         "gradient_checkpointing",
+                                         "hidden_act",
+                                         "hidden_dropout",
+                                         "hidden_dropout_prob",
+                                         "id2label",
+                                         "initial_context_length",
+                                         "initializer_range",
+                                         "is_decoder",
+                                         "label2id",
+                                         "layer_norm_eps",
+                                         "layer_norm_epsilon",
+                                         "length_penalty",
+                                         "max_length",
+                                         "max_position_embeddings",
+                                         "max_sequence_length",
+                                         "min_length",
+                                         "model_type",
+                                         "n_ctx",
+                                         "name_or_path",
+                                         "no_repeat_ngram_size",
+                                         "norm_topk_prob",
+                                         "num_beam_groups",
+                                         "num_beams",
+                                         "num_labels",
+                                         "num_return_sequences",
+                                         "output_attentions",
+                                         "output_hidden_states",
+                                         "output_router_logits",
+                                         "output_scores",
+                                         "pad_token_id",
+                                         "partial_rotary_factor",
+                                         "prefix",
+                                         "pretraining_tp",
+                                         "problem_type",
+                                         "quantization",
+                                         "quantization_config",
+                                         "remove_invalid_values",
+                                         "reorder_and_upcast_attn",
+                                         "repetition_penalty",
+                                         "resid_pdrop",
+                                         "return_dict",
+                                         "return_dict_in_generate",
+                                         "rms_norm_eps",
+                                         "rope_interleave",
+                                         "rope_parameters",
+                                         "rope_scaling",
+                                         "rope_theta",
+                                         "rotary_emb_base",
+                                         "rotary_pct",
+                                         "routed_scaling_factor",
+                                         "router_aux_loss_coef",
+                                         "router_jitter_noise",
+                                         "scale_attn_by_inverse_layer_idx",
+                                         "scale_attn_weights",
+                                         "scoring_func",
+                                         "sep_token_id",
+                                         "seq_aux",
+                                         "summary_activation",
+                                         "summary_first_dropout",
+                                         "summary_proj_to_labels",
+                                         "summary_type",
+                                         "summary_use_proj",
+                                         "suppress_tokens",
+                                         "swiglu_alpha",
+                                         "swiglu_limit",
+                                         "task_specific_params",
+                                         "temperature",
+                                         "tf_legacy_loss",
+                                         "tie_encoder_decoder",
+                                         "tokenizer_class",
+                                         "top_k",
+                                         "top_p",
+                                         "torch_dtype",
+                                         "torchscript",
+                                         "transformers_version",
+                                         "typical_p",
+                                         "unsloth_fixed",
+                                         "unsloth_version",
+                                         "use_bfloat16",
+                                         "use_cache",
+                                         "use_mrope",
+                                         "use_parallel_residual"};
 
 // Keys that leave the shape alone only while they are off.
 constexpr std::string_view kMustBeFalse[] = {"add_cross_attention", "is_encoder_decoder"};
@@ -57,7 +141,8 @@ void check_architectures(const JsonView& node) {
   for (std::size_t i = 0; node.is_array() ? i < node.size() : i < 1; ++i) {
     const std::string name = node[i].string();
     if (!is_language_model(name)) {
-      node[i].fail(fmt::format("\"{}\" is not a language model: must end in ForCausalLM or LMHeadModel", printable(name)));
+      node[i].fail(fmt::format("\"{}\" is not a language model: must end in ForCausalLM or LMHeadModel",
+                               printable(name)));
     }
   }
 }
@@ -128,7 +213,8 @@ bool Config::flag(std::string_view key, bool absent) {
   return node ? node->boolean() : absent;
 }
 
-std::string Config::choice(std::string_view key, std::string_view absent, const std::vector<std::string>& legal) {
+std::string Config::choice(std::string_view key, std::string_view absent,
+                           const std::vector<std::string>& legal) {
   const auto node = take(key);
   const std::string value = node ? node->string() : std::string(absent);
   if (std::find(legal.begin(), legal.end(), value) == legal.end()) {
@@ -144,7 +230,8 @@ std::vector<std::int32_t> Config::indices(std::string_view key, std::int32_t bel
   if (!node->is_array()) node->fail("must be a list of layer indices");
   for (std::size_t i = 0; i < node->size(); ++i) {
     out.push_back(whole((*node)[i], 0));
-    if (out.back() >= below) (*node)[i].fail(fmt::format("must be below the {} layers, is {}", below, out.back()));
+    if (out.back() >= below)
+      (*node)[i].fail(fmt::format("must be below the {} layers, is {}", below, out.back()));
   }
   return out;
 }
@@ -161,7 +248,8 @@ std::optional<std::vector<bool>> Config::sliding_layers(std::int32_t layers) {
     const std::string kind = (*node)[i].string();
     sliding.push_back(kind == "sliding_attention");
     if (!sliding.back() && kind != "full_attention") {
-      (*node)[i].fail(fmt::format("unknown \"{}\"; understood: full_attention, sliding_attention", printable(kind)));
+      (*node)[i].fail(
+          fmt::format("unknown \"{}\"; understood: full_attention, sliding_attention", printable(kind)));
     }
   }
   return sliding;
@@ -175,7 +263,8 @@ void Config::repeated(std::string_view key, std::int32_t value, std::string_view
 void Config::refuse_unread() const {
   for (const std::string& key : root_.keys()) {
     if (key.starts_with('_') || read_.contains(key) || holds(kNeutral, key)) continue;
-    fail(printable(key), "unknown key: it may change the model in a way not understood; remove it if it does not");
+    fail(printable(key),
+         "unknown key: it may change the model in a way not understood; remove it if it does not");
   }
 }
 
@@ -187,7 +276,8 @@ void refuse_impossible_totals(const Config& config, const Model& model) {
   double total = 2.0 * model.hidden * (static_cast<double>(model.vocab) + model.max_positions);
   for (std::int32_t i = 0; i < model.layers(); ++i) total += about(model, model.layer(i));
   if (total > kMaxParameters) {
-    config.fail("", fmt::format("about {:.1e} parameters in all; at most {:.0e} are understood", total, kMaxParameters));
+    config.fail("", fmt::format("about {:.1e} parameters in all; at most {:.0e} are understood", total,
+                                kMaxParameters));
   }
 }
 

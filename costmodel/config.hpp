@@ -19,7 +19,7 @@ class Config {
  public:
   explicit Config(const JsonView& root);
 
-  bool has(std::string_view key) const;  // null counts as there
+  bool has(std::string_view key) const;     // null counts as there
   std::int32_t size(std::string_view key);  // required; from 1
   std::int32_t size(std::string_view key, std::int32_t absent);
   std::int32_t count(std::string_view key, std::int32_t absent);  // from 0; null as absent
@@ -44,7 +44,7 @@ class Config {
   std::set<std::string, std::less<>> read_;
 };
 
-// Sizes beyond any model: products of these stay far inside int64.
+// Sizes that are legal one by one may be absurd together; below the limit, counts stay exact.
 void refuse_impossible_totals(const Config& config, const Model& model);
 
 // The `read` of a registry row: the family's own function between strict checks.

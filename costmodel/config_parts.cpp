@@ -10,13 +10,13 @@ constexpr std::int64_t kMaxProjection = 1 << 24;  // heads * head_dim
 
 void check_heads(const Config& config, const Attention& attention) {
   if (attention.heads % attention.kv_heads != 0) {
-    config.fail("num_key_value_heads", fmt::format("must divide num_attention_heads {}, is {}", attention.heads,
-                                                   attention.kv_heads));
+    config.fail("num_key_value_heads", fmt::format("must divide num_attention_heads {}, is {}",
+                                                   attention.heads, attention.kv_heads));
   }
   const std::int64_t width = static_cast<std::int64_t>(attention.heads) * attention.head_dim;
   if (width > kMaxProjection) {
-    config.fail("num_attention_heads", fmt::format("heads times head size is {}; at most {} is understood", width,
-                                                   kMaxProjection));
+    config.fail("num_attention_heads",
+                fmt::format("heads times head size is {}; at most {} is understood", width, kMaxProjection));
   }
 }
 
@@ -46,7 +46,8 @@ std::int32_t divided(const Config& config, std::string_view key, std::int32_t wh
 Attention read_grouped(Config& config, std::int32_t hidden, const GroupedDefaults& defaults) {
   Attention attention;
   attention.heads = config.size("num_attention_heads");
-  attention.kv_heads = config.size_or_null("num_key_value_heads", defaults.kv_heads).value_or(attention.heads);
+  attention.kv_heads =
+      config.size_or_null("num_key_value_heads", defaults.kv_heads).value_or(attention.heads);
   const auto head_dim = config.size_or_null("head_dim", defaults.head_dim);
   attention.head_dim = head_dim ? *head_dim : divided(config, "num_attention_heads", hidden, attention.heads);
   attention.value_dim = attention.head_dim;
@@ -58,7 +59,8 @@ Attention read_latent(Config& config) {
   Attention attention;
   attention.kind = AttentionKind::latent;
   attention.heads = attention.kv_heads = config.size("num_attention_heads");
-  config.repeated("num_key_value_heads", attention.heads, "num_attention_heads: latent attention has no groups");
+  config.repeated("num_key_value_heads", attention.heads,
+                  "num_attention_heads: latent attention has no groups");
   attention.rope_dim = config.size("qk_rope_head_dim");
   attention.head_dim = config.size("qk_nope_head_dim") + attention.rope_dim;
   attention.value_dim = config.size("v_head_dim");
@@ -66,7 +68,8 @@ Attention read_latent(Config& config) {
   attention.q_rank = config.size_or_null("q_lora_rank", 1536).value_or(0);
   config.repeated("head_dim", attention.rope_dim, "qk_rope_head_dim");
   config.repeated("qk_head_dim", attention.head_dim, "qk_nope_head_dim + qk_rope_head_dim");
-  if (config.flag("attention_bias", false)) config.fail("attention_bias", "must be false with latent attention");
+  if (config.flag("attention_bias", false))
+    config.fail("attention_bias", "must be false with latent attention");
   check_heads(config, attention);
   return attention;
 }
@@ -109,30 +112,48 @@ void check_top_k(const Config& config, const Moe& moe) {
   }
 }
 
+namespace {
+
+// Null is Hugging Face's "no shared expert"; a key left out is more likely a slip.
+std::int32_t read_shared_width(Config& config, std::int32_t ffn) {
+  if (!config.has("n_shared_experts")) config.fail("n_shared_experts", "missing key: null if there are none");
+  const std::int64_t width = static_cast<std::int64_t>(config.count("n_shared_experts", 0)) * ffn;
+  if (width > kMaxProjection) config.fail("n_shared_experts", "shared experts together are too wide");
+  return static_cast<std::int32_t>(width);
+}
+
+void check_groups(const Config& config, const Moe& moe) {
+  if (moe.experts % moe.groups != 0) {
+    config.fail("n_group", fmt::format("must divide n_routed_experts {}, is {}", moe.experts, moe.groups));
+  }
+  if (moe.group_limit > moe.groups) {
+    config.fail("topk_group", fmt::format("must be at most n_group {}, is {}", moe.groups, moe.group_limit));
+  }
+}
+
+}  // namespace
+
 Moe read_deepseek_moe(Config& config, bool grouped_routing) {
   Moe moe;
   moe.experts = config.size("n_routed_experts");
   moe.top_k = config.size("num_experts_per_tok");
   moe.ffn = config.size("moe_intermediate_size");
-  const std::int64_t shared = static_cast<std::int64_t>(config.count("n_shared_experts", 0)) * moe.ffn;
-  if (shared > kMaxProjection) config.fail("n_shared_experts", "shared experts together are too wide");
-  moe.shared_ffn = static_cast<std::int32_t>(shared);
-  const std::int32_t groups = config.size("n_group", 1);
-  const std::int32_t limit = config.size("topk_group", groups);
-  if (moe.experts % groups != 0) {
-    config.fail("n_group", fmt::format("must divide n_routed_experts {}, is {}", moe.experts, groups));
-  }
-  if (limit > groups) config.fail("topk_group", fmt::format("must be at most n_group {}, is {}", groups, limit));
+  moe.shared_ffn = read_shared_width(config, moe.ffn);
   if (grouped_routing) {
-    moe.groups = groups;
-    moe.group_limit = limit;
+    moe.groups = config.size("n_group");
+    moe.group_limit = config.size("topk_group");
+    check_groups(config, moe);
+  } else {
+    config.size("n_group", 1);  // without effect, as topk_group
+    config.size("topk_group", 1);
   }
   check_top_k(config, moe);
   return moe;
 }
 
-std::vector<bool> read_deepseek_sparse_layers(Config& config, std::int32_t layers) {
-  const std::int32_t first = config.count("first_k_dense_replace", 0);
+std::vector<bool> read_deepseek_sparse_layers(Config& config, std::int32_t layers,
+                                              std::int32_t dense_when_absent) {
+  const std::int32_t first = config.count("first_k_dense_replace", dense_when_absent);
   const std::int32_t every = config.size("moe_layer_freq", 1);
   if (first > layers) {
     config.fail("first_k_dense_replace", fmt::format("must be at most the {} layers, is {}", layers, first));

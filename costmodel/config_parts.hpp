@@ -48,6 +48,7 @@ void check_top_k(const Config& config, const Moe& moe);
 // DeepSeek-V2 and V3 (arXiv 2405.04434, 2412.19437): latent attention, shared experts, first layers
 // dense. `grouped_routing` says whether topk_method limits a token to some groups of experts.
 Moe read_deepseek_moe(Config& config, bool grouped_routing);
-std::vector<bool> read_deepseek_sparse_layers(Config& config, std::int32_t layers);
+std::vector<bool> read_deepseek_sparse_layers(Config& config, std::int32_t layers,
+                                              std::int32_t dense_when_absent);
 
 }  // namespace tw

@@ -8,7 +8,9 @@
 
 namespace tw {
 
-bool Model::has_moe() const { return moe() != nullptr; }
+bool Model::has_moe() const {
+  return moe() != nullptr;
+}
 
 const Moe* Model::moe() const {
   for (const LayerKind& kind : kinds) {

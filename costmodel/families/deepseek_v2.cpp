@@ -13,13 +13,15 @@ Model read_config(Config& config) {
              {.attention = attention,
               .mlp = Mlp{.ffn = config.size("intermediate_size")},
               .moe = read_deepseek_moe(config, routing == "group_limited_greedy"),
-              .sparse = read_deepseek_sparse_layers(config, layers)});
+              .sparse = read_deepseek_sparse_layers(config, layers, 0)});
   return model;
 }
 
 }  // namespace
 
 extern constinit const Family deepseek_v2;
-constinit const Family deepseek_v2 = {"deepseek_v2", 80, "DeepSeek-V2 and V2-Lite: latent attention, shared experts, first layers dense", read_strictly<read_config>};
+constinit const Family deepseek_v2 = {
+    "deepseek_v2", 80, "DeepSeek-V2 and V2-Lite: latent attention, shared experts, first layers dense",
+    read_strictly<read_config>};
 
 }  // namespace tw::families

@@ -18,13 +18,16 @@ Model read_config(Config& config) {
              {.attention = attention,
               .mlp = Mlp{.ffn = config.size("intermediate_size")},
               .moe = moe,
-              .sparse = read_deepseek_sparse_layers(config, layers)});
+              .sparse = read_deepseek_sparse_layers(config, layers, 3)});
   return model;
 }
 
 }  // namespace
 
 extern constinit const Family deepseek_v3;
-constinit const Family deepseek_v3 = {"deepseek_v3", 90, "DeepSeek-V3 and R1: V2 with node-limited routing by groups and multi-token prediction", read_strictly<read_config>};
+constinit const Family deepseek_v3 = {
+    "deepseek_v3", 90,
+    "DeepSeek-V3 and R1: V2 with node-limited routing by groups and multi-token prediction",
+    read_strictly<read_config>};
 
 }  // namespace tw::families

@@ -27,6 +27,8 @@ Model read_config(Config& config) {
 }  // namespace
 
 extern constinit const Family gpt2;
-constinit const Family gpt2 = {"gpt2", 120, "GPT-2, GPT-3, Megatron GPT: learned positions, plain MLP, biases everywhere", read_strictly<read_config>};
+constinit const Family gpt2 = {"gpt2", 120,
+                               "GPT-2, GPT-3, Megatron GPT: learned positions, plain MLP, biases everywhere",
+                               read_strictly<read_config>};
 
 }  // namespace tw::families

@@ -19,6 +19,8 @@ Model read_config(Config& config) {
 }  // namespace
 
 extern constinit const Family gpt_neox;
-constinit const Family gpt_neox = {"gpt_neox", 130, "GPT-NeoX-20B and Pythia: rotary positions, plain MLP, biases", read_strictly<read_config>};
+constinit const Family gpt_neox = {"gpt_neox", 130,
+                                   "GPT-NeoX-20B and Pythia: rotary positions, plain MLP, biases",
+                                   read_strictly<read_config>};
 
 }  // namespace tw::families

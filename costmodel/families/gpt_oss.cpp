@@ -35,6 +35,8 @@ Model read_config(Config& config) {
 }  // namespace
 
 extern constinit const Family gpt_oss;
-constinit const Family gpt_oss = {"gpt_oss", 100, "gpt-oss-20b and 120b: sinks, alternating windows, biases in experts", read_strictly<read_config>};
+constinit const Family gpt_oss = {"gpt_oss", 100,
+                                  "gpt-oss-20b and 120b: sinks, alternating windows, biases in experts",
+                                  read_strictly<read_config>};
 
 }  // namespace tw::families

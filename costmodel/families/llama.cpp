@@ -15,6 +15,7 @@ Model read_config(Config& config) {
 }  // namespace
 
 extern constinit const Family llama;
-constinit const Family llama = {"llama", 10, "Llama 1 to 3: grouped-query attention, gated MLP", read_strictly<read_config>};
+constinit const Family llama = {"llama", 10, "Llama 1 to 3: grouped-query attention, gated MLP",
+                                read_strictly<read_config>};
 
 }  // namespace tw::families

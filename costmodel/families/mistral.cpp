@@ -19,6 +19,7 @@ Model read_config(Config& config) {
 }  // namespace
 
 extern constinit const Family mistral;
-constinit const Family mistral = {"mistral", 20, "Mistral 7B and kin: Llama with a sliding window", read_strictly<read_config>};
+constinit const Family mistral = {"mistral", 20, "Mistral 7B and kin: Llama with a sliding window",
+                                  read_strictly<read_config>};
 
 }  // namespace tw::families

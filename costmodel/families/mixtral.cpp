@@ -23,6 +23,8 @@ Model read_config(Config& config) {
 }  // namespace
 
 extern constinit const Family mixtral;
-constinit const Family mixtral = {"mixtral", 30, "Mixtral 8x7B and 8x22B: every layer routes to 2 of 8 experts", read_strictly<read_config>};
+constinit const Family mixtral = {"mixtral", 30,
+                                  "Mixtral 8x7B and 8x22B: every layer routes to 2 of 8 experts",
+                                  read_strictly<read_config>};
 
 }  // namespace tw::families

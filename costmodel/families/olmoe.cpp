@@ -19,6 +19,7 @@ Model read_config(Config& config) {
 }  // namespace
 
 extern constinit const Family olmoe;
-constinit const Family olmoe = {"olmoe", 110, "OLMoE-1B-7B: 8 of 64 experts, norms over all of q and k", read_strictly<read_config>};
+constinit const Family olmoe = {"olmoe", 110, "OLMoE-1B-7B: 8 of 64 experts, norms over all of q and k",
+                                read_strictly<read_config>};
 
 }  // namespace tw::families

@@ -23,6 +23,7 @@ Model read_config(Config& config) {
 }  // namespace
 
 extern constinit const Family qwen2;
-constinit const Family qwen2 = {"qwen2", 40, "Qwen2 and Qwen2.5, dense: biases in q, k and v", read_strictly<read_config>};
+constinit const Family qwen2 = {"qwen2", 40, "Qwen2 and Qwen2.5, dense: biases in q, k and v",
+                                read_strictly<read_config>};
 
 }  // namespace tw::families

@@ -35,6 +35,8 @@ Model read_config(Config& config) {
 }  // namespace
 
 extern constinit const Family qwen2_moe;
-constinit const Family qwen2_moe = {"qwen2_moe", 50, "Qwen1.5-MoE and Qwen2-57B-A14B: routed experts beside a gated shared expert", read_strictly<read_config>};
+constinit const Family qwen2_moe = {
+    "qwen2_moe", 50, "Qwen1.5-MoE and Qwen2-57B-A14B: routed experts beside a gated shared expert",
+    read_strictly<read_config>};
 
 }  // namespace tw::families

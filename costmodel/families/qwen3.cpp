@@ -24,6 +24,7 @@ Model read_config(Config& config) {
 }  // namespace
 
 extern constinit const Family qwen3;
-constinit const Family qwen3 = {"qwen3", 60, "Qwen3, dense: norms on q and k, head size of its own", read_strictly<read_config>};
+constinit const Family qwen3 = {"qwen3", 60, "Qwen3, dense: norms on q and k, head size of its own",
+                                read_strictly<read_config>};
 
 }  // namespace tw::families

@@ -34,6 +34,8 @@ Model read_config(Config& config) {
 }  // namespace
 
 extern constinit const Family qwen3_moe;
-constinit const Family qwen3_moe = {"qwen3_moe", 70, "Qwen3-30B-A3B and 235B-A22B: 8 of 128 experts, none shared", read_strictly<read_config>};
+constinit const Family qwen3_moe = {"qwen3_moe", 70,
+                                    "Qwen3-30B-A3B and 235B-A22B: 8 of 128 experts, none shared",
+                                    read_strictly<read_config>};
 
 }  // namespace tw::families
