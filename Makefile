@@ -53,7 +53,7 @@ bench: build/release/build.ninja ## the benchmarks of tests/bench
 tidy: deps ## clang-tidy over the libraries and programs
 	@SKIP_DEPS='$(SKIP_DEPS)' UPGRADE='$(UPGRADE)' setup/dependencies.sh tidy
 	@cmake --preset tidy
-	@cmake --build --preset tidy -j $(JOBS)
+	@cmake --build --preset tidy -j $(JOBS) -- -k 0
 
 clean: ## remove build/
 	rm -rf build
