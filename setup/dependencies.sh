@@ -75,17 +75,18 @@ install_packages() {
   root=$(as_root "$1")
   say "missing: $1"
   say "apt-get update"
-  $root apt-get update -qq || say "apt-get update failed; trying with the lists that are there"
+  $root apt-get update -qq 2> /dev/null || say "apt-get update failed; going on with the lists that are there"
   options="--yes --no-remove --no-upgrade --no-install-recommends"
   # Package names hold no spaces, so they and the options are split on purpose.
   # shellcheck disable=SC2086
   plan=$(LC_ALL=C apt-get install --simulate $options $1 2>&1) ||
-    die "cannot install $1- apt-get says: $(printf '%s\n' "$plan" | grep '^E:' | head -n 1)"
+    die "cannot install $1- apt-get says: $(printf '%s\n' "$plan" | grep -m 1 '^E:')"
   check_upgrades "$plan" "$1"
   say "apt-get install $options $1"
+  # Standard error is kept for the one line of a failure.
   # shellcheck disable=SC2086
-  $root env DEBIAN_FRONTEND=noninteractive apt-get install -qq $options $1 < /dev/null ||
-    die "apt-get could not install: $1(no network, or another apt is running?)"
+  errors=$($root env DEBIAN_FRONTEND=noninteractive apt-get install -qq $options $1 2>&1 > /dev/null < /dev/null) ||
+    die "cannot install $1- apt-get says: $(printf '%s\n' "$errors" | grep -m 1 '^E:')"
 }
 
 check_version() {
