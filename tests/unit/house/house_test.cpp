@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/unit/house/source.hpp"
 #include "topology/json.hpp"
 
@@ -55,24 +57,39 @@ TEST(House, TheModelHasNoVirtualFunctionAndNoEnvironment) {
 
 TEST(House, NoPathOfOneMachine) { EXPECT_THAT(all_of(text_files(), machine_paths), IsEmpty()); }
 
-// A document says where it comes from: an object by "source" or "_source", a list in every entry.
-bool has_source(const JsonView& node) {
-  if (node.is_object()) {
-    const auto source = node.find("source") ? node.find("source") : node.find("_source");
-    return source && (!source->is_string() || !source->string().empty());
-  }
-  if (!node.is_array() || node.size() == 0) return false;
-  for (std::size_t i = 0; i < node.size(); ++i) {
-    if (!has_source(node[i])) return false;
+// "source" or "_source", with something in it.
+bool names_source(const JsonView& node) {
+  if (!node.is_object()) return false;
+  const auto source = node.find("source") ? node.find("source") : node.find("_source");
+  return source && (!source->is_string() || !source->string().empty());
+}
+
+bool each_names_source(const JsonView& list) {
+  if (!list.is_array() || list.size() == 0) return false;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    if (!names_source(list[i])) return false;
   }
   return true;
 }
 
+// A document says where it comes from: itself, or in every entry of one of its lists, or as a list.
+bool has_source(const JsonView& node) {
+  if (names_source(node) || each_names_source(node)) return true;
+  if (!node.is_object()) return false;
+  const std::vector<std::string> keys = node.keys();
+  return std::any_of(keys.begin(), keys.end(), [&](const std::string& key) {
+    const auto list = node.find(key);
+    return list && each_names_source(*list);
+  });
+}
+
 TEST(House, ASourceIsAKeyOfTheDocumentOrOfEachEntry) {
-  for (const char* text : {R"({"source": "x"})", R"({"_source": ["x"]})", R"([{"source": "x"}, {"source": "y"}])"}) {
+  for (const char* text : {R"({"source": "x"})", R"({"_source": ["x"]})", R"([{"source": "x"}, {"source": "y"}])",
+                           R"({"rows": [{"source": "x"}, {"source": "y"}]})"}) {
     EXPECT_TRUE(has_source(parse_json(text, "planted"))) << text;
   }
-  for (const char* text : {R"({"a": {"source": "x"}})", R"({"source": ""})", "[]", R"([{"source": "x"}, {}])", "1"}) {
+  for (const char* text : {R"({"a": {"source": "x"}})", R"({"source": ""})", "[]", R"([{"source": "x"}, {}])", "1",
+                           R"({"rows": [{"source": "x"}, {}]})", R"({"rows": []})"}) {
     EXPECT_FALSE(has_source(parse_json(text, "planted"))) << text;
   }
 }

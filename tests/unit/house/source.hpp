@@ -30,7 +30,8 @@ Findings forbidden_includes(const SourceFile& file);
 Findings too_long(const SourceFile& file, int limit);
 // Unit factors in code: a literal written with the exponent 3 to 15 (1e9, 2.5e+12), a whole literal
 // that is 10^3, 10^6, ... 10^15 or 1024^1 ... 1024^5 (with or without ' and suffix), and shifts by 10,
-// 20, 30, 40 or 50. Not caught: 86400, 3600, hexadecimal, factors built from other numbers.
+// 20, 30, 40 or 50. Not caught: 86400, 3600, hexadecimal, factors built from other numbers, and a line
+// that defines a limit: `constexpr ... kMaxX = ` (kMax, kMost, or a name that ends in Limit).
 Findings unit_factors(const SourceFile& file);
 // One of the words as an identifier in code.
 Findings words(const SourceFile& file, const std::vector<std::string>& forbidden);
