@@ -1,0 +1,9 @@
+// error: no match for .operator==
+#include "topology/ids.hpp"
+#include "topology/units.hpp"
+
+#ifdef TW_MUST_FAIL
+constexpr bool same = tw::Rank(1) == tw::Node(1);
+#else
+constexpr bool same = tw::Rank(1) == tw::Rank(1);
+#endif

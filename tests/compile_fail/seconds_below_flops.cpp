@@ -1,0 +1,9 @@
+// error: no match for .operator<
+#include "topology/ids.hpp"
+#include "topology/units.hpp"
+
+#ifdef TW_MUST_FAIL
+constexpr bool less = tw::Seconds(1) < tw::Flops(2);
+#else
+constexpr bool less = tw::Seconds(1) < tw::Seconds(2);
+#endif

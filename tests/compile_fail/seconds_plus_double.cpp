@@ -1,0 +1,9 @@
+// error: no match for .operator\+
+#include "topology/ids.hpp"
+#include "topology/units.hpp"
+
+#ifdef TW_MUST_FAIL
+constexpr auto sum = tw::Seconds(1) + 2.0;
+#else
+constexpr tw::Seconds sum = tw::Seconds(1) + tw::Seconds(2);
+#endif
