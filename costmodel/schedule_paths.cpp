@@ -89,16 +89,40 @@ class OneChunkPaths {
   // The longest path that stays at s. A stage that has no forward after its first backward cannot be
   // left downwards by a path that came up to it.
   double through(std::int32_t s) const {
-    if (microbatches_ - 1 > stages_[at(s)].warmup) return fill_[at(s)] + steady(s) + drain_[at(s)];
+    if (microbatches_ - 1 > stages_[at(s)].warmup) {
+      return std::max(fill_[at(s)] + steady(s), late_arrival(s)) + drain_[at(s)];
+    }
     return std::max(down_[at(s)] + drain_[at(s)], fill_[at(s)] + rise_[at(s)]);
+  }
+
+  // Pairs of backward and forward of a stage, from pair `from` on; W runs from pair s on.
+  double pairs_time(std::int32_t s, std::int64_t from, std::int64_t until) const {
+    const Stage& stage = stages_[at(s)];
+    const auto weights = static_cast<double>(std::max<std::int64_t>(0, until - std::max<std::int64_t>(from, s)));
+    return static_cast<double>(until - from) * (stage.forward + stage.backward) + weights * stage.weight;
+  }
+
+  // As fill and steady, but by way of a stage above: the first pairs of s run without W, those of a
+  // stage nearer the front with it. Costs one forward per stage on the way down.
+  double late_arrival(std::int32_t s) const {
+    double longest = 0, down = 0;
+    const std::int64_t pairs = microbatches_ - 1 - stages_[at(s)].warmup;
+    for (std::int32_t from = s - 1; from >= 0 && stages_[at(s)].weight > 0; --from) {
+      down += stages_[at(from + 1)].forward + send_;
+      for (const std::int64_t stay : {std::int64_t{1}, std::int64_t{from}}) {
+        const std::int64_t arrival = stay + s - from;
+        if (stay < 1 || arrival > pairs) continue;
+        longest = std::max(longest, fill_[at(from)] + pairs_time(from, 0, stay) + down + pairs_time(s, arrival, pairs));
+      }
+    }
+    return longest;
   }
 
   // From the first backward of a stage to the end of its last forward.
   double steady(std::int32_t s) const {
     const Stage& stage = stages_[at(s)];
     const std::int64_t pairs = microbatches_ - 1 - stage.warmup;
-    const auto weights = static_cast<double>(std::max<std::int64_t>(0, pairs - s));
-    const double alone = static_cast<double>(pairs) * (stage.forward + stage.backward) + weights * stage.weight;
+    const double alone = pairs_time(s, 0, pairs);
     return send_ > 0 && stage.weight == 0 ? std::max(alone, loops(s, pairs)) : alone;
   }
 

@@ -14,6 +14,7 @@ std::int32_t vee_device(const PipeShape& shape, std::int32_t chunk, std::int32_t
 std::string_view broken_size(const PipeShape& shape) {
   if (shape.pp < 1 || shape.vpp < 1) return "pp and vpp must be at least 1";
   if (shape.pp > kMaxStages) return "pp must be at most 256";
+  if (shape.vpp > kMaxChunks / shape.pp) return "pp*vpp must be at most 1024";
   if (shape.microbatches < 1) return "at least one micro-batch per step is needed";
   return {};
 }

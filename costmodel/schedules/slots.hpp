@@ -15,7 +15,7 @@ inline std::int32_t microbatch_count(const PipeShape& shape) {
   return static_cast<std::int32_t>(shape.microbatches);
 }
 // Closed forms keep a few numbers per stage on the stack.
-inline constexpr std::int32_t kMaxStages = 256;
+inline constexpr std::int32_t kMaxStages = 256, kMaxChunks = 1024;
 // Rules that every schedule has; empty when kept.
 std::string_view broken_size(const PipeShape& shape);
 
