@@ -15,24 +15,27 @@ namespace tw {
 
 enum class Pass : std::uint8_t {
   forward,
-  backward,        // whole backward, or its input-gradient half where the schedule splits W off
+  backward,        // whole: input and weight gradients
+  backward_input,  // input-gradient half; a weight slot of the same chunk and micro-batch follows
   weight,          // weight-gradient half
-  forward_backward // a forward and a backward run together (DualPipe)
+  forward_backward // a forward and a whole backward run together (DualPipe)
 };
 
 // One thing a stage does. For forward_backward, the backward is of (paired_microbatch, paired_chunk).
+// dualpipe: micro-batches 0 .. m/2-1 run on copy 0 of the chunks, m/2 .. m-1 on copy 1.
 struct Slot {
   Pass pass;
   std::int32_t microbatch;
-  std::int32_t chunk;  // in model order, 0 .. pp*vpp-1
+  std::int32_t chunk;  // in model order, 0 .. pp*vpp-1 (dualpipe: 0 .. pp-1)
   std::int32_t paired_microbatch = -1;
   std::int32_t paired_chunk = -1;
   friend bool operator==(const Slot&, const Slot&) = default;
 };
 
-// Times of one chunk for one micro-batch. backward includes weight when the schedule keeps B whole.
+// Times of one chunk for one micro-batch, in seconds. A whole backward takes backward + weight.
 struct ChunkTime {
-  double forward = 0, backward = 0, weight = 0;  // seconds; backward excludes weight
+  double forward = 0, backward = 0, weight = 0;
+  double hidden = 0;  // what a forward of this chunk saves when it runs beside a backward
 };
 
 struct PipeShape {
@@ -47,15 +50,15 @@ struct PipeTimes {
 };
 
 struct Makespan {
-  double seconds = 0;  // from the first forward to the last backward of the slowest stage
-  double bubble = 0;   // seconds of it in which the bottleneck stage is idle
+  double seconds = 0;  // from the first forward to the end of the last slot of any stage
+  double bubble = 0;   // of it, seconds in which the stage with the most work is idle
 };
 
 struct Schedule {
   std::string_view name;
   int order;  // also the index a Layout stores
   std::string_view help;
-  bool splits_weight;       // W runs apart from B
+  bool splits_weight;          // some backwards run as backward_input and weight
   std::int32_t weight_copies;  // parameter copies per device (dualpipe: 2)
   // Empty when (pp, vpp, microbatches) is legal for this schedule, else the broken rule in words.
   std::string_view (*illegal)(const PipeShape& shape);
@@ -63,8 +66,10 @@ struct Schedule {
   std::int32_t (*device)(const PipeShape& shape, std::int32_t chunk, std::int32_t copy);
   // What one stage does, in order.
   std::vector<Slot> (*slots)(const PipeShape& shape, std::int32_t stage);
-  // Peak number of micro-batches whose activations of `chunk` are alive at once on its device, at
-  // the moment of the device's peak.
+  // Micro-batches whose activations of `chunk` are alive on its device at the device's peak: the
+  // first moment when their sum over the device's chunks is largest. Alive: from the start of the
+  // forward to the end of the whole backward, or of the weight half where it is split off (the
+  // inputs of the linear layers are needed until then; the rest is free earlier, so this is safe).
   std::int32_t (*in_flight)(const PipeShape& shape, std::int32_t stage, std::int32_t chunk);
   Makespan (*makespan)(const PipeShape& shape, const PipeTimes& times);
 };
@@ -74,7 +79,11 @@ std::span<const Schedule* const> all_schedules();
 const Schedule& schedule_at(std::uint8_t index);
 
 // Plays the slots of all stages with the dependencies between neighbours: the oracle of makespan
-// in tests, and what the bench never calls. Throws on deadlock (TW_CHECK).
+// in tests. Linear in the slots; TW_CHECK on deadlock. A send is paid between devices only.
+struct StageSpan {
+  double start = 0, end = 0, work = 0;  // of the first slot, of the last slot, all slots together
+};
+std::vector<StageSpan> play_stages(const Schedule& schedule, const PipeShape& shape, const PipeTimes& times);
 Makespan play(const Schedule& schedule, const PipeShape& shape, const PipeTimes& times);
 
 }  // namespace tw
