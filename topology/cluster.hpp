@@ -1,6 +1,7 @@
 // A cluster as its file describes it: nodes (NVLink domains), their NICs, and the network above.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <string_view>

@@ -1,5 +1,7 @@
 #include "topology/gpu.hpp"
 
+#include <algorithm>
+
 #include "topology/check.hpp"
 #include "topology/registry.hpp"
 
