@@ -22,10 +22,12 @@ struct Gpu {
   BytesPerSec nvlink_one_way;  // per GPU, one direction; zero without NVLink
   BytesPerSec pcie_one_way;    // per GPU, one direction
   std::string source;
+  friend bool operator==(const Gpu&, const Gpu&) = default;
 };
 TW_DESCRIBE(Gpu, title, architecture, sms, bf16, fp8, fp4, memory, memory_rate, l2, power,
             nvlink_one_way, pcie_one_way, source);
 
+// A name in scenarios/gpus or a file; InputError when a value cannot be.
 Gpu load_gpu(std::string_view name_or_path);
 
 }  // namespace tw

@@ -20,7 +20,7 @@ std::string find_scenarios() {
   fs::path folder = fs::read_symlink("/proc/self/exe", error).parent_path();
   for (; !folder.empty(); folder = folder.parent_path()) {
     for (const fs::path& place : {folder / "scenarios", folder / "share/trainwright/scenarios"}) {
-      if (fs::is_directory(place / "models", error)) return place.string();
+      if (fs::is_directory(place / "gpus", error)) return place.string();
     }
     if (folder == folder.root_path()) break;
   }
