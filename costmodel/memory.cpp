@@ -1,0 +1,90 @@
+#include "costmodel/memory.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace tw {
+namespace {
+
+std::int64_t local_tokens(const StepContext& context, const Layout& layout) {
+  return std::int64_t{layout.mb} * context.job.seq / layout.cp;
+}
+
+}  // namespace
+
+std::int64_t logit_bytes(const StepContext& context, const Layout& layout) {
+  const std::int64_t vocab = (context.job.model->vocab + layout.tp - 1) / layout.tp;
+  return local_tokens(context, layout) * vocab * size_of(DType::bf16);
+}
+
+// One communicator per group of more than one rank that a framework opens: tp, cp, dp, dp x cp, pp;
+// with experts ep, etp, edp; and the world.
+std::int64_t communicator_bytes(const StepContext& context, const Layout& layout) {
+  const Calibration& k = *context.machine.calibration;
+  const bool experts = context.job.model->has_moe();
+  const std::int32_t groups[] = {layout.gpus(), layout.tp, layout.cp, layout.dp, layout.cp > 1 ? layout.dp * layout.cp : 1,
+                                 layout.pp, experts ? layout.ep : 1, experts ? layout.etp : 1,
+                                 experts && layout.edp() != layout.dp ? layout.edp() : 1};
+  std::int64_t bytes = 0;
+  for (const std::int32_t ranks : groups) bytes += ranks > 1 ? k.communicator(ranks).count : 0;
+  return bytes;
+}
+
+StageMemory::StageMemory(const StepContext& context, const Chain& chain) : context_(context), chain_(chain) {
+  use_[MemoryPart::context] = context.machine.calibration->context().count;
+  use_[MemoryPart::communicators] = communicator_bytes(context, *chain.layout);
+  use_[MemoryPart::temporary] = context.machine.profile->memory.workspace.count;
+}
+
+void StageMemory::add_states(const KindState& state, std::int64_t count) {
+  use_[MemoryPart::parameters] += count * state.parameters;
+  use_[MemoryPart::gradients] += count * state.gradients;
+  use_[MemoryPart::optimizer] += count * state.moments;
+}
+
+void StageMemory::add_kept(const KindPass& pass, std::int64_t count) {
+  use_[MemoryPart::activations] += count * pass.kept;
+}
+
+void StageMemory::add_moment(const KindPass& pass, const KindState& state) {
+  moment_ = std::max(moment_, pass.recomputed + pass.widest);
+  gathered_ = std::max(gathered_, state.gathered);
+}
+
+void StageMemory::hold(const HeldChunk& chunk) {
+  for (std::size_t i = 0; i < chain_.pass->kinds.size(); ++i) {
+    const std::int64_t own = chunk.kinds[i], plain = chunk.plain[i];
+    if (own + plain == 0) continue;
+    add_states(chain_.state->kinds[i], own + plain);
+    add_kept(chain_.pass->kinds[i], own * chunk.in_flight);
+    add_moment(chain_.pass->kinds[i], chain_.state->kinds[i]);
+    if (plain == 0) continue;
+    add_kept(chain_.plain->kinds[i], plain * chunk.in_flight);
+    add_moment(chain_.plain->kinds[i], chain_.state->kinds[i]);
+  }
+  if (chunk.embedding) {
+    add_states(chain_.state->embedding, 1);
+    add_moment(chain_.pass->embedding, chain_.state->embedding);
+  }
+  if (!chunk.head) return;
+  // The head's micro-batch goes straight from forward to backward: one set of logits is alive.
+  add_states(chain_.state->head, 1);
+  add_kept(chain_.pass->head, 1);
+  const std::int64_t logits = logit_bytes(context_, *chain_.layout);
+  use_[MemoryPart::activations] -= logits;  // kept by the loss, shown as logits
+  const double copies = context_.machine.profile->memory.logit_copies * static_cast<double>(2 * logits);
+  use_[MemoryPart::logits] += logits + std::llround(copies);
+  gathered_ = std::max(gathered_, chain_.state->head.gathered);
+}
+
+MemoryUse StageMemory::use() const {
+  MemoryUse out = use_;
+  const MemoryMechanisms& m = context_.machine.profile->memory;
+  const double layers = context_.machine.profile->state.gathered_layers;
+  out[MemoryPart::temporary] += moment_ + std::llround(layers * static_cast<double>(gathered_));
+  const std::int64_t moving = out[MemoryPart::activations] + out[MemoryPart::temporary] + out[MemoryPart::logits];
+  out[MemoryPart::slack] = std::llround(m.allocator_slack * static_cast<double>(moving));
+  return out;
+}
+
+}  // namespace tw

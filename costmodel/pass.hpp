@@ -1,0 +1,35 @@
+// PassCost: one layer of each kind, the embedding and the head under one PassKey, emitted, priced and
+// resolved without state traffic. The first cached link of a layout's price.
+#pragma once
+
+#include <vector>
+
+#include "costmodel/price.hpp"
+#include "costmodel/resolve.hpp"
+
+namespace tw {
+
+// Elements of weights on one rank, by how they are replicated.
+struct LocalWeights {
+  std::int64_t attention = 0;         // replicated over dp x cp
+  std::int64_t expert = 0;            // replicated over edp
+  std::int64_t sequence_partial = 0;  // of `attention`: gradients also summed over tp
+};
+
+struct KindPass {
+  PricedList forward, backward;
+  LayerTime f, b;        // forward; whole backward
+  LayerTime input, w;    // the backward in two halves: input gradients, weight gradients
+  LocalWeights weights;
+  std::int64_t kept = 0, recomputed = 0, widest = 0;  // bytes, see LayerWork
+};
+
+struct PassCost {
+  PassLinks links;
+  std::vector<KindPass> kinds;  // in the order of Model::kinds
+  KindPass embedding, head;
+};
+
+PassCost pass_cost(const EmitInput& input, const Machine& machine, Pricer& pricer);
+
+}  // namespace tw

@@ -1,0 +1,155 @@
+#include "costmodel/state.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace tw {
+namespace {
+
+struct Groups {
+  GroupLinks shard, replica;
+};
+
+struct StateGroups {
+  Groups attention, expert;
+};
+
+StateGroups state_groups(const Layout& layout, const Machine& machine) {
+  const auto of = [&](Scope scope) {
+    return Groups{links_of(*machine.fabric, state_shard_group(layout, scope)),
+                  links_of(*machine.fabric, state_replica_group(layout, scope))};
+  };
+  return {of(Scope::attention), of(Scope::expert)};
+}
+
+struct Traffic {
+  const Layout& layout;
+  const Machine& machine;
+  const StateGroups& groups;
+  const StateMechanisms& state() const { return machine.profile->state; }
+
+  void add(PricedOp& op, Collective kind, const GroupLinks& links, double bytes) const {
+    if (links.ranks <= 1 || bytes <= 0) return;
+    const Estimate e = machine.calibration->collective(kind, links, Bytes(std::llround(bytes)));
+    op.seconds += e.time.value;
+    op.spread = std::max(op.spread, static_cast<float>(e.spread));
+    op.curve = std::max(op.curve, e.curve);
+    op.network_tier = op.network_tier || links.nodes > 1;
+  }
+  // Reduce-scatter over the shard group, then all-reduce of the shard over the replicas.
+  void add_reduce(PricedOp& op, const Groups& groups_of, std::int64_t elements) const {
+    const double bytes = static_cast<double>(elements * size_of(state().reduce));
+    if (layout.zero >= 1) add(op, Collective::reduce_scatter, groups_of.shard, bytes);
+    const double left = layout.zero >= 1 ? bytes / groups_of.shard.ranks : bytes;
+    add(op, Collective::all_reduce, groups_of.replica, left);
+  }
+  PricedOp reduce(const LocalWeights& weights) const {
+    PricedOp op;
+    op.term = Term::reduce, op.stream = Stream::state;
+    add_reduce(op, groups.attention, weights.attention);
+    add_reduce(op, groups.expert, weights.expert);
+    op.seconds *= state().overlap_reduce ? machine.calibration->network_slowdown() : 1.0;
+    return op;
+  }
+  PricedOp gather(const LocalWeights& weights) const {
+    PricedOp op;
+    op.term = Term::gather, op.stream = Stream::state;
+    if (layout.zero == 0) return op;
+    const double width = static_cast<double>(size_of(state().gather));
+    add(op, Collective::all_gather, groups.attention.shard, static_cast<double>(weights.attention) * width);
+    add(op, Collective::all_gather, groups.expert.shard, static_cast<double>(weights.expert) * width);
+    op.seconds *= state().overlap_gather ? machine.calibration->network_slowdown() : 1.0;
+    return op;
+  }
+};
+
+double part(std::int64_t attention, const Groups& a, std::int64_t expert, const Groups& e, bool cut) {
+  if (!cut) return static_cast<double>(attention + expert);
+  return static_cast<double>(attention) / a.shard.ranks + static_cast<double>(expert) / e.shard.ranks;
+}
+
+// Bytes by ZeRO stage. With a low-precision copy: bf16 parameters, then fp32 master and two moments
+// as optimizer state. Without: the parameters themselves are the master.
+void fill_bytes(KindState& out, const LocalWeights& w, const Traffic& t) {
+  const StateMechanisms& s = t.state();
+  const auto bytes = [&](DType dtype, bool cut) {
+    const double elements = part(w.attention, t.groups.attention, w.expert, t.groups.expert, cut);
+    return static_cast<std::int64_t>(std::ceil(elements)) * size_of(dtype);
+  };
+  const int zero = t.layout.zero;
+  out.parameters = bytes(s.low_precision_copy ? DType::bf16 : s.master, zero >= 3);
+  out.gradients = bytes(s.gradient, zero >= 2);
+  out.moments = 2 * bytes(s.moments, zero >= 1) + (s.low_precision_copy ? bytes(s.master, zero >= 1) : 0);
+  if (t.layout.offload == Offload::optimizer) out.moments = 0;
+  if (zero >= 3) out.gathered = bytes(s.gather, false);
+}
+
+// One pass of the optimizer: reads the gradient; reads and writes master and both moments; writes the
+// low-precision copy (Kingma and Ba 2015 with a master copy, Micikevicius et al. 2018). Offloaded, the
+// gradient goes to the host and the new parameter comes back.
+double optimizer_seconds(const LocalWeights& w, const Traffic& t) {
+  const StateMechanisms& s = t.state();
+  const double elements = part(w.attention, t.groups.attention, w.expert, t.groups.expert, t.layout.zero >= 1);
+  const auto size = [](DType dtype) { return static_cast<double>(size_of(dtype)); };
+  if (t.layout.offload == Offload::optimizer) {
+    const double moved = elements * (size(s.gradient) + size(DType::bf16));
+    return t.machine.calibration->host_copy(Bytes(std::llround(moved))).time.value;
+  }
+  const double norm = size(s.gradient);  // the gradient is read once more for its norm
+  const double step = size(s.gradient) + 2 * size(s.master) + 4 * size(s.moments) +
+                      (s.low_precision_copy ? size(DType::bf16) : 0.0);
+  return t.machine.calibration->elementwise(Bytes(std::llround(elements * (norm + step)))).time.value;
+}
+
+struct Schedule {
+  bool gather_every, reduce_every;
+};
+
+KindState kind_state(const KindPass& pass, const Traffic& t, Schedule when) {
+  KindState out;
+  fill_bytes(out, pass.weights, t);
+  out.optimizer = optimizer_seconds(pass.weights, t);
+  const PricedOp gather = t.gather(pass.weights), reduce = t.reduce(pass.weights);
+  out.gather = gather.seconds, out.reduce = reduce.seconds;
+  const double slowdown = t.machine.calibration->compute_slowdown();
+  const StateMechanisms& s = t.state();
+  const PricedOp* prefetch = gather.seconds > 0 && s.overlap_gather ? &gather : nullptr;
+  const PricedOp* under = reduce.seconds > 0 && s.overlap_reduce ? &reduce : nullptr;
+  out.f = when.gather_every && prefetch ? resolve(pass.forward, {prefetch, nullptr}, slowdown) : pass.f;
+  const bool both = when.gather_every && prefetch;
+  const bool state_in_backward = both || (when.reduce_every && under);
+  out.b = state_in_backward ? resolve(pass.backward, {both ? prefetch : nullptr, when.reduce_every ? under : nullptr}, slowdown)
+                            : pass.b;
+  if (!when.gather_every && gather.seconds > 0) {
+    out.first_extra = prefetch ? resolve(pass.forward, {prefetch, nullptr}, slowdown).seconds - pass.f.seconds : gather.seconds;
+  }
+  if (!when.reduce_every && reduce.seconds > 0) {
+    out.last_extra = under ? resolve(pass.backward, {nullptr, under}, slowdown).seconds - pass.b.seconds : reduce.seconds;
+  }
+  return out;
+}
+
+}  // namespace
+
+StateCost state_cost(const PassCost& pass, const Layout& layout, const Machine& machine) {
+  const StateGroups groups = state_groups(layout, machine);
+  const Traffic traffic{layout, machine, groups};
+  const StateMechanisms& s = machine.profile->state;
+  StateCost out;
+  out.gathers_every = layout.zero >= 3;
+  out.reduces_every = layout.zero >= 3 || (layout.zero == 2 && s.reduce_every_microbatch);
+  const Schedule when{out.gathers_every, out.reduces_every};
+  LocalWeights partial;
+  for (const KindPass& kind : pass.kinds) {
+    out.kinds.push_back(kind_state(kind, traffic, when));
+    partial.sequence_partial = std::max(partial.sequence_partial, kind.weights.sequence_partial);
+  }
+  out.embedding = kind_state(pass.embedding, traffic, when);
+  out.head = kind_state(pass.head, traffic, when);
+  const PricedOp gather = traffic.gather(pass.kinds.front().weights), reduce = traffic.reduce(pass.kinds.front().weights);
+  out.gather_spread = gather.spread, out.reduce_spread = reduce.spread;
+  out.gather_curve = gather.curve, out.reduce_curve = reduce.curve;
+  return out;
+}
+
+}  // namespace tw

@@ -1,0 +1,35 @@
+// StateCost: parameter gathers, gradient reductions, the optimizer and the bytes of parameters,
+// gradients and moments of each layer, by ZeRO stage and shard group (Rajbhandari et al. 2020,
+// arXiv 1910.02054; HSDP: Zhao et al. 2023, arXiv 2304.11277). The second cached link.
+#pragma once
+
+#include <vector>
+
+#include "costmodel/pass.hpp"
+
+namespace tw {
+
+// A layer kind, the embedding or the head with its states.
+struct KindState {
+  LayerTime f, b;               // with the state traffic of every micro-batch (ZeRO-3)
+  double first_extra = 0;       // more on the forward of the first micro-batch (parameter gathers)
+  double last_extra = 0;        // more on the backward of the last one (gradient reduction)
+  double gather = 0, reduce = 0;  // seconds of the collectives alone
+  double optimizer = 0;         // seconds
+  std::int64_t parameters = 0, gradients = 0, moments = 0;  // bytes kept all step long
+  std::int64_t gathered = 0;    // bytes of the whole parameters while they are gathered (ZeRO-3)
+};
+
+struct StateCost {
+  std::vector<KindState> kinds;
+  KindState embedding, head;
+  float gather_spread = 0, reduce_spread = 0;
+  CurveId gather_curve = CurveId::intra_collective, reduce_curve = CurveId::intra_collective;
+  bool gathers_every = false;   // every micro-batch, forward and backward
+  bool reduces_every = false;
+  double norm = 0;              // seconds of the gradient norm's all-reduce and the partial norms' weights
+};
+
+StateCost state_cost(const PassCost& pass, const Layout& layout, const Machine& machine);
+
+}  // namespace tw

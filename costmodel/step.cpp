@@ -1,0 +1,278 @@
+#include "costmodel/step.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "costmodel/memory.hpp"
+#include "costmodel/stragglers.hpp"
+#include "topology/check.hpp"
+
+namespace tw {
+
+StepContext step_context(const Job& job, const Machine& machine, Bytes headroom) {
+  StepContext out;
+  out.job = job, out.machine = machine;
+  out.limit = machine.cluster->device.memory - headroom;
+  const Model& model = *job.model;
+  TW_CHECK(model.kinds.size() <= kMostKinds);
+  out.before.resize(static_cast<std::size_t>(model.layers()) + 1);
+  for (std::size_t i = 0; i < model.layer_kind.size(); ++i) {
+    out.before[i + 1] = out.before[i];
+    ++out.before[i + 1][model.layer_kind[i]];
+  }
+  out.straggler = machine.profile->gpu_speed_spread * expected_maximum(job.gpus);
+  out.per_step = machine.profile->host.per_step.value +
+                 machine.profile->host.sync_per_step * machine.calibration->synchronise().value;
+  return out;
+}
+
+namespace {
+
+// A chunk's layers by price list, and its seconds.
+struct Chunk {
+  KindCounts own{}, plain{};
+  bool embedding = false, head = false;
+};
+
+class Step {
+ public:
+  Step(const StepContext& context, const Chain& chain)
+      : x_(context), c_(chain), l_(*chain.layout), schedule_(schedule_at(chain.layout->schedule)),
+        shape_{l_.pp, l_.vpp, microbatches(l_, context.job)}, chunks_(l_.pp * l_.vpp) {
+    TW_CHECK(chunks_ <= kMostChunks);
+  }
+
+  Cost run(std::vector<StageDetail>* details) {
+    split();
+    memory(details);
+    time(details);
+    return cost_;
+  }
+
+ private:
+  // Layers of every chunk. full:N recomputes the first N layers that a stage holds.
+  void split() {
+    std::int32_t at = 0;
+    for (std::int32_t c = 0; c < chunks_; ++c) {
+      const std::int32_t layers = l_.split.empty() ? default_chunk(x_.job.model->layers(), chunks_, c)
+                                                   : l_.split[static_cast<std::size_t>(c)];
+      Chunk& chunk = chunk_[static_cast<std::size_t>(c)];
+      chunk = {};
+      std::int32_t own = layers;
+      if (c_.plain) {
+        const std::int32_t before = l_.vpp == 1 ? 0 : c / l_.pp * layers;
+        own = std::clamp(l_.recompute.full_layers - before, 0, layers);
+      }
+      for (std::size_t k = 0; k < kMostKinds; ++k) {
+        chunk.own[k] = count(at, at + own, k);
+        chunk.plain[k] = count(at + own, at + layers, k);
+      }
+      at += layers;
+      chunk.embedding = c == 0;
+      chunk.head = c == chunks_ - 1;
+      times_[static_cast<std::size_t>(c)] = chunk_time(chunk);
+    }
+  }
+
+  std::int32_t count(std::int32_t from, std::int32_t to, std::size_t kind) const {
+    return x_.before[static_cast<std::size_t>(to)][kind] - x_.before[static_cast<std::size_t>(from)][kind];
+  }
+
+  // Calls add(KindPass, KindState, layers) for everything a chunk holds.
+  template <class F>
+  void each_part(const Chunk& chunk, F&& add) const {
+    for (std::size_t k = 0; k < c_.pass->kinds.size(); ++k) {
+      if (chunk.own[k] > 0) add(c_.pass->kinds[k], c_.state->kinds[k], chunk.own[k]);
+      if (chunk.plain[k] > 0) add(c_.plain->kinds[k], c_.plain_state->kinds[k], chunk.plain[k]);
+    }
+    if (chunk.embedding) add(c_.pass->embedding, c_.state->embedding, 1);
+    if (chunk.head) add(c_.pass->head, c_.state->head, 1);
+  }
+
+  ChunkTime chunk_time(const Chunk& chunk) const {
+    ChunkTime t;
+    const bool pairs = l_.schedule == kScheduleDualpipe || l_.schedule == kScheduleDualpipeV;
+    each_part(chunk, [&](const KindPass& pass, const KindState& state, std::int32_t layers) {
+      t.forward += layers * state.f.seconds;
+      if (schedule_.splits_weight) {
+        const double with_state = state.b.seconds - pass.b.seconds;
+        t.backward += layers * (pass.input.seconds + with_state);
+        t.weight += layers * pass.w.seconds;
+      } else {
+        t.backward += layers * state.b.seconds;
+      }
+      // DualPipe runs the dispatch of one direction under the compute of the other.
+      if (pairs) t.hidden += layers * double{state.f.terms[Term::ep] + pass.b.terms[Term::ep]};
+    });
+    // The first layer's parameters are gathered before anything can hide them.
+    if (c_.state->gathers_every) t.forward += c_.state->kinds.front().gather;
+    return t;
+  }
+
+  std::int32_t device(std::int32_t chunk) const { return schedule_.device(shape_, chunk, 0); }
+
+  void memory(std::vector<StageDetail>* details) {
+    std::int64_t most = -1;
+    for (std::int32_t s = 0; s < l_.pp; ++s) {
+      StageMemory held(x_, c_);
+      for (std::int32_t c = 0; c < chunks_; ++c) {
+        for (std::int32_t copy = 0; copy < schedule_.weight_copies; ++copy) {
+          if (schedule_.device(shape_, c, copy) != s) continue;
+          const Chunk& chunk = chunk_[static_cast<std::size_t>(c)];
+          held.hold({chunk.own, chunk.plain, schedule_.in_flight(shape_, s, c), chunk.embedding, chunk.head});
+        }
+      }
+      const MemoryUse use = held.use();
+      if (details) details->push_back({use, 0});
+      if (use.total() <= most) continue;
+      most = use.total();
+      cost_.memory = use;
+      cost_.worst_stage = s;
+    }
+    cost_.fits = most <= x_.limit.count;
+  }
+
+  double send_seconds() const {
+    if (l_.pp == 1) return 0;
+    const std::int32_t stride = l_.order == AxisOrder::tp_cp_ep_dp_pp ? x_.job.gpus / l_.pp : l_.tp * l_.cp;
+    const GroupLinks hop = x_.machine.fabric->path(Rank(0), Rank(stride));
+    const double tokens = static_cast<double>(l_.mb) * x_.job.seq / l_.cp / l_.tp;
+    const double bytes = tokens * x_.job.model->hidden * static_cast<double>(size_of(DType::bf16));
+    return x_.machine.calibration->collective(Collective::send, hop, Bytes(std::llround(bytes))).time.value;
+  }
+
+  struct Device {
+    double work = 0, forward = 0, backward = 0, first = 0, last = 0, optimizer = 0, gathers = 0;
+    TermSeconds terms;
+    double busy = 0;
+  };
+
+  Device device_sum(std::int32_t s) const {
+    Device d;
+    for (std::int32_t c = 0; c < chunks_; ++c) {
+      for (std::int32_t copy = 0; copy < schedule_.weight_copies; ++copy) {
+        if (schedule_.device(shape_, c, copy) != s) continue;
+        add_chunk(d, c);
+      }
+    }
+    return d;
+  }
+
+  void add_chunk(Device& d, std::int32_t c) const {
+    const ChunkTime& t = times_[static_cast<std::size_t>(c)];
+    const double share = 1.0 / schedule_.weight_copies;  // each copy sees that part of the micro-batches
+    d.work += share * (t.forward + t.backward + t.weight);
+    d.forward += t.forward, d.backward += t.backward + t.weight;
+    double longest = 0;
+    each_part(chunk_[static_cast<std::size_t>(c)], [&](const KindPass& pass, const KindState& state, std::int32_t n) {
+      d.first += n * state.first_extra;
+      d.last += n * state.last_extra;
+      // The last bucket's reduction comes after all compute; slower than compute, the queue grows.
+      const double queue = c_.state->reduces_every || !x_.machine.profile->state.overlap_reduce
+                               ? 0 : std::max(0.0, state.reduce - pass.b.seconds) * (n - 1);
+      d.last += queue;
+      longest = std::max(longest, state.reduce);
+      d.optimizer += n * state.optimizer;
+      d.gathers += n * state.gather;
+    });
+    const KindState& end = c == 0 ? c_.state->embedding : c_.state->kinds.front();
+    d.last += x_.machine.profile->state.overlap_reduce ? std::min(longest, end.reduce) : 0;
+  }
+
+  void add_terms(TermSeconds& sum, std::int32_t s, double& busy) const {
+    for (std::int32_t c = 0; c < chunks_; ++c) {
+      for (std::int32_t copy = 0; copy < schedule_.weight_copies; ++copy) {
+        if (schedule_.device(shape_, c, copy) != s) continue;
+        const double times = static_cast<double>(shape_.microbatches) / schedule_.weight_copies;
+        each_part(chunk_[static_cast<std::size_t>(c)], [&](const KindPass& pass, const KindState& state, std::int32_t n) {
+          sum.add(state.f.terms, times * n);
+          busy += times * n * (state.f.busy + state.b.busy);
+          if (!schedule_.splits_weight) return sum.add(state.b.terms, times * n);
+          sum.add(pass.input.terms, times * n);
+          sum.add(pass.w.terms, times * n);
+        });
+        if (c_.state->gathers_every) {
+          sum.add(Term::gather, c_.state->gather_curve, times * c_.state->kinds.front().gather, c_.state->gather_spread);
+        }
+      }
+    }
+  }
+
+  void time(std::vector<StageDetail>* details) {
+    const double send = send_seconds();
+    const Makespan span = schedule_.makespan(
+        shape_, {std::span<const ChunkTime>(times_.data(), static_cast<std::size_t>(chunks_)), send});
+    double arrival = 0, slack = 0, first = 0, last = 0, optimizer = 0, gathers = 0, most = -1;
+    for (std::int32_t s = 0; s < l_.pp; ++s) {
+      const Device d = device_sum(s);
+      if (details) (*details)[static_cast<std::size_t>(s)].work = d.work * static_cast<double>(shape_.microbatches);
+      first = std::max(first, d.first - arrival);
+      last = std::max(last, d.last - slack);
+      arrival += d.forward / l_.vpp + send, slack += d.backward / l_.vpp + send;
+      optimizer = std::max(optimizer, d.optimizer);
+      gathers = std::max(gathers, d.gathers);
+      if (d.work > most) most = d.work, cost_.bottleneck_stage = s;
+    }
+    sum_up(span, {send, first, last, optimizer, c_.state->gathers_every ? 0 : gathers});
+  }
+
+  struct Extras {
+    double send, first, last, optimizer, gathers;
+  };
+
+  void sum_up(const Makespan& span, const Extras& extra) {
+    TermSeconds& t = cost_.terms;
+    double busy = 0;
+    add_terms(t, cost_.bottleneck_stage, busy);
+    double own = 0;
+    for (const float seconds : t.exposed) own += seconds;
+    const double rest = span.seconds - own;  // negative where DualPipe hides dispatch
+    const double hops = std::clamp(2.0 * (chunks_ - 1) * extra.send, 0.0, std::max(rest, 0.0));
+    t.add(Term::send, CurveId::point_to_point, hops, 0);
+    t.add(rest > 0 ? Term::bubble : Term::ep, CurveId::host, rest - hops, 0);
+    // A bubble is as uncertain as the work that others do meanwhile.
+    scale_errors(t, own, own + std::max(rest - hops, 0.0));
+    const StateCost& state = *c_.state;
+    const bool early = x_.machine.profile->state.overlap_gather;
+    t.add(Term::gather, state.gather_curve, early ? extra.first : extra.gathers, state.gather_spread);
+    t.add(Term::reduce, state.reduce_curve, extra.last, state.reduce_spread);
+    const double norm = x_.machine.calibration->synchronise().value;
+    t.add(Term::optimizer, CurveId::elementwise, extra.optimizer + norm, 0);
+    t.add(Term::host, CurveId::host, x_.per_step, 0);
+    t.add(Term::stragglers, CurveId::host, x_.straggler * (busy + extra.optimizer), 0.5);
+    finish();
+  }
+
+  static void scale_errors(TermSeconds& t, double from, double to) {
+    if (from <= 0) return;
+    for (float& error : t.error) error *= static_cast<float>(to / from);
+  }
+
+  // Different curves are wrong apart: squares. The framework's own spread is added in squares.
+  void finish() {
+    double seconds = 0, variance = 0;
+    for (const float part : cost_.terms.exposed) seconds += part;
+    for (const float error : cost_.terms.error) variance += double{error} * error;
+    const double framework = x_.machine.profile->spread * seconds;
+    cost_.step_seconds = seconds;
+    cost_.spread_seconds = std::sqrt(variance + framework * framework);
+  }
+
+  const StepContext& x_;
+  const Chain& c_;
+  const Layout& l_;
+  const tw::Schedule& schedule_;
+  PipeShape shape_;
+  std::int32_t chunks_;
+  std::array<Chunk, kMostChunks> chunk_;
+  std::array<ChunkTime, kMostChunks> times_;
+  Cost cost_;
+};
+
+}  // namespace
+
+Cost step_cost(const StepContext& context, const Chain& chain, std::vector<StageDetail>* stages) {
+  return Step(context, chain).run(stages);
+}
+
+}  // namespace tw

@@ -1,0 +1,48 @@
+// Step: the pipeline's makespan over chunks of layers, what the first and last micro-batch add, the
+// optimizer, stragglers, and the peak memory of every stage. The last link of a layout's price.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "costmodel/cost.hpp"
+#include "costmodel/schedules/schedule.hpp"
+#include "costmodel/state.hpp"
+
+namespace tw {
+
+inline constexpr int kMostKinds = 4;       // of layers in one model
+inline constexpr int kMostChunks = 1024;   // pp * vpp
+
+// Layers of each kind in a chunk or on a device.
+using KindCounts = std::array<std::int32_t, kMostKinds>;
+
+// What does not depend on the layout.
+struct StepContext {
+  Job job;
+  Machine machine;
+  Bytes limit;                         // of device memory that a layout may use
+  std::vector<KindCounts> before;      // layers of each kind before layer i
+  double straggler = 0;                // expected slow-down of the slowest of all GPUs, relative
+  double per_step = 0;                 // host seconds between steps
+};
+StepContext step_context(const Job& job, const Machine& machine, Bytes headroom);
+
+// A layout with its cached links. `plain` prices the layers that full:N leaves alone; null otherwise.
+struct Chain {
+  const Layout* layout = nullptr;
+  const PassCost* pass = nullptr;
+  const StateCost* state = nullptr;
+  const PassCost* plain = nullptr;
+  const StateCost* plain_state = nullptr;
+};
+
+// Per stage, for those who ask (results and reports).
+struct StageDetail {
+  MemoryUse memory;
+  double work = 0;  // seconds of a stage's own forward and backward over the step
+};
+
+Cost step_cost(const StepContext& context, const Chain& chain, std::vector<StageDetail>* stages = nullptr);
+
+}  // namespace tw
