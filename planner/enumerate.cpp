@@ -185,18 +185,20 @@ class Walker {
         each(values_.hsdp, l.hsdp, [&] {
           if (!obeys(Link::state)) return;
           changed_ = std::min(changed_, Link::state);
-          walk_pipe();
+          walk_chunks();
         });
       });
     });
   }
 
-  void walk_pipe() {
+  void walk_chunks() {
     Layout& l = layout_;
     const std::int32_t most = std::max(1, job_.model->layers() / l.pp);  // beyond, chunks are empty
     for (const std::int32_t vpp : values_.vpp) {
       if (vpp > most) break;
       l.vpp = vpp;
+      if (!obeys(Link::chunk)) continue;
+      changed_ = std::min(changed_, Link::chunk);
       each(values_.schedule, l.schedule, [&] {
         each(values_.order, l.order, [&] { leaf(); });
       });

@@ -1,5 +1,5 @@
 // The one generator of legal layouts, in a canonical order: search, exhaustive tests, reports and
-// plan files read it. It nests as the cost chain does (pass keys, then state, then pipe), so that
+// plan files read it. It nests as the cost chain does (pass keys, then state, chunk, pipe), so that
 // outer links are constant over long runs; dp is chosen before pp, which the GPUs then give.
 #pragma once
 

@@ -34,14 +34,14 @@ struct Layout {
   std::int32_t zero = 0;  // 0 replicated, 1 optimizer, 2 + gradients, 3 + parameters
   std::int32_t hsdp = 0;  // shard-group size in dp ranks, 0 = all of dp
   std::int32_t mb = 1;    // sequences per micro-batch
-  Recompute recompute;
+  Recompute recompute = {};
   std::uint8_t schedule = 1;  // 1f1b; index into schedule_names()
   CpKind cp_kind = CpKind::zigzag;
   Dispatch dispatch = Dispatch::direct;
   AxisOrder order = AxisOrder::tp_cp_ep_dp_pp;
   Offload offload = Offload::none;
   Precision precision = Precision::bf16;
-  std::vector<std::int32_t> split;  // layers per chunk in model order; empty: default_split
+  std::vector<std::int32_t> split = {};  // layers per chunk in model order; empty: default_split
 
   std::int32_t gpus() const { return dp * tp * pp * cp; }
   // Ranks among which one expert's weights are replicated: dp*cp*tp/(ep*etp).

@@ -168,7 +168,7 @@ constexpr Rule kTable[] = {
     {"range", Link::pass, [](In in) { return any_out_of_range(in.layout); },
      [](In) { return fmt::format("every size must be from 1 to {}, hsdp may be 0, zero is 0 to 3", kLayoutLimit); }},
     // Every GPU has exactly one place in the grid.
-    {"gpus", Link::pipe, [](In in) { return !makes_gpus(in.layout, in.job.gpus); },
+    {"gpus", Link::chunk, [](In in) { return !makes_gpus(in.layout, in.job.gpus); },
      [](In in) {
        const Layout& l = in.layout;
        return fmt::format("dp {} * tp {} * pp {} * cp {} is not {} GPUs", l.dp, l.tp, l.pp, l.cp, in.job.gpus);
@@ -286,15 +286,15 @@ constexpr Rule kTable[] = {
        return fmt::format("expert data parallel {} not divisible by hsdp {}", in.layout.edp(), in.layout.hsdp);
      }},
     // Each chunk holds a layer.
-    {"layers", Link::pipe, [](In in) { return chunks(in.layout) > in.model.layers(); },
+    {"layers", Link::chunk, [](In in) { return chunks(in.layout) > in.model.layers(); },
      [](In in) {
        return fmt::format("layers {} are fewer than pp*vpp {}", in.model.layers(), chunks(in.layout));
      }},
     // Chunks of one stage alternate with those of other stages, so there must be others.
-    {"vpp", Link::pipe, [](In in) { return in.layout.vpp > 1 && in.layout.pp == 1; },
+    {"vpp", Link::chunk, [](In in) { return in.layout.vpp > 1 && in.layout.pp == 1; },
      [](In in) { return fmt::format("vpp {} needs pp above 1", in.layout.vpp); }},
     // An explicit split says how many layers each chunk holds, all of them and none twice.
-    {"split_entries", Link::pipe,
+    {"split_entries", Link::chunk,
      [](In in) {
        const Layout& l = in.layout;
        return !l.split.empty() && static_cast<std::int64_t>(l.split.size()) != chunks(l);
@@ -302,15 +302,15 @@ constexpr Rule kTable[] = {
      [](In in) {
        return fmt::format("split has {} entries, pp*vpp is {}", in.layout.split.size(), chunks(in.layout));
      }},
-    {"split_empty", Link::pipe,
+    {"split_empty", Link::chunk,
      [](In in) { return std::any_of(in.layout.split.begin(), in.layout.split.end(), [](int n) { return n < 1; }); },
      [](In) { return std::string("every entry of split must be 1 or more"); }},
-    {"split_layers", Link::pipe,
+    {"split_layers", Link::chunk,
      [](In in) { return !in.layout.split.empty() && split_sum(in.layout) != in.model.layers(); },
      [](In in) { return fmt::format("split sums to {}, the model has {} layers", split_sum(in.layout), in.model.layers()); }},
     // Uneven chunks lose what interleaving gains, so it wants equal chunks; embedding and head may
     // count as a layer each (see default_split). An explicit split may do otherwise.
-    {"vpp_layers", Link::pipe,
+    {"vpp_layers", Link::chunk,
      [](In in) {
        const Layout& l = in.layout;
        return l.vpp > 1 && l.split.empty() && !even_with_ends(in.model.layers(), chunks(l));
@@ -416,6 +416,7 @@ int first_broken_rule(const Layout& layout, const Job& job) {
 int first_broken_rule(const Layout& layout, const Job& job, Link link) {
   if (link == Link::pass) return first_broken(layout, job, [](Link each) { return each == Link::pass; });
   if (link == Link::state) return first_broken(layout, job, [](Link each) { return each == Link::state; });
+  if (link == Link::chunk) return first_broken(layout, job, [](Link each) { return each == Link::chunk; });
   return first_broken(layout, job, [](Link each) { return each == Link::pipe; });
 }
 
