@@ -19,19 +19,33 @@ E any_enum(int count) {
 Recompute any_recompute() {
   Recompute r;
   r.full = *rc::gen::arbitrary<bool>();
-  if (r.full) r.full_layers = *rc::gen::inRange(0, 100);
-  else r.modules = static_cast<std::uint8_t>(*rc::gen::inRange(0, 64));
+  if (r.full)
+    r.full_layers = *rc::gen::inRange(0, 100);
+  else
+    r.modules = static_cast<std::uint8_t>(*rc::gen::inRange(0, 64));
   return r;
 }
 
-std::int32_t any_size() { return *rc::gen::inRange(1, 33); }
+std::int32_t any_size() {
+  return *rc::gen::inRange(1, 33);
+}
 
 // Any text can say, legal or not.
 Layout any_layout() {
-  Layout l{.dp = any_size(), .tp = any_size(), .pp = any_size(), .cp = any_size(), .ep = any_size(),
-           .etp = any_size(), .vpp = any_size(), .sp = *rc::gen::arbitrary<bool>(), .zero = *rc::gen::inRange(0, 4),
-           .hsdp = *rc::gen::inRange(0, 33), .mb = any_size(), .recompute = any_recompute(),
-           .schedule = static_cast<std::uint8_t>(*rc::gen::inRange(0, kSchedules)), .split = {}};
+  Layout l{.dp = any_size(),
+           .tp = any_size(),
+           .pp = any_size(),
+           .cp = any_size(),
+           .ep = any_size(),
+           .etp = any_size(),
+           .vpp = any_size(),
+           .sp = *rc::gen::arbitrary<bool>(),
+           .zero = *rc::gen::inRange(0, 4),
+           .hsdp = *rc::gen::inRange(0, 33),
+           .mb = any_size(),
+           .recompute = any_recompute(),
+           .schedule = static_cast<std::uint8_t>(*rc::gen::inRange(0, kSchedules)),
+           .split = {}};
   l.cp_kind = any_enum<CpKind>(3);
   l.dispatch = any_enum<Dispatch>(4);
   l.order = any_enum<AxisOrder>(2);
@@ -66,8 +80,12 @@ std::int32_t divisor_of(std::int32_t number) {
 
 // One that the grid can lay: experts folded within a stage, or within tp*cp where pp is inside dp.
 Layout any_grid() {
-  Layout l{.dp = *rc::gen::inRange(1, 7), .tp = *rc::gen::inRange(1, 5), .pp = *rc::gen::inRange(1, 5),
-           .cp = *rc::gen::inRange(1, 4), .zero = *rc::gen::inRange(0, 4), .split = {}};
+  Layout l{.dp = *rc::gen::inRange(1, 7),
+           .tp = *rc::gen::inRange(1, 5),
+           .pp = *rc::gen::inRange(1, 5),
+           .cp = *rc::gen::inRange(1, 4),
+           .zero = *rc::gen::inRange(0, 4),
+           .split = {}};
   l.order = any_enum<AxisOrder>(2);
   const std::int32_t room = l.order == AxisOrder::tp_cp_ep_pp_dp ? l.tp * l.cp : l.tp * l.cp * l.dp;
   l.ep = divisor_of(room);
@@ -149,8 +167,9 @@ RC_GTEST_PROP(RankGrid, GroupsPartitionTheRanks, ()) {
 RC_GTEST_PROP(RankGrid, MembersDifferOnlyInTheDimensionsOfTheGroup, ()) {
   const RankGrid grid(any_grid());
   const GroupKey key = any_key();
-  const std::vector<Dim> dims = key.scope == Scope::attention ? std::vector{Dim::tp, Dim::cp, Dim::dp, Dim::pp}
-                                                              : std::vector{Dim::etp, Dim::ep, Dim::edp, Dim::pp};
+  const std::vector<Dim> dims = key.scope == Scope::attention
+                                    ? std::vector{Dim::tp, Dim::cp, Dim::dp, Dim::pp}
+                                    : std::vector{Dim::etp, Dim::ep, Dim::edp, Dim::pp};
   const Rank rank(*rc::gen::inRange(0, grid.ranks()));
   std::int32_t size = 1;
   for (const Dim dim : dims) size *= (key.dims & bit(dim)) != 0 ? grid.size(dim) : 1;
@@ -182,7 +201,8 @@ RC_GTEST_PROP(RankGrid, ShardTimesReplicaIsTheStateGroup, ()) {
   const RankGrid grid(l);
   const std::uint8_t dense = bit(Dim::dp) | bit(Dim::cp);
   for (const GroupKey key : {attention_group(dense), expert_group(bit(Dim::edp))}) {
-    const std::vector<Axis> shard = state_shard_group(l, key.scope), replica = state_replica_group(l, key.scope);
+    const std::vector<Axis> shard = state_shard_group(l, key.scope),
+                            replica = state_replica_group(l, key.scope);
     const bool attention = key.scope == Scope::attention;
     const std::int32_t expected = l.zero == 0 ? 1 : attention ? l.cp * l.shard() : l.expert_shard();
     RC_ASSERT(ranks_of(shard) == expected);

@@ -18,8 +18,15 @@ std::string error_of(std::string_view text, std::int32_t gpus) {
 TEST(LayoutText, ReadsTheContractsExample) {
   const Layout l = parse_layout(
       "dp=8,tp=4,pp=2,cp=1,ep=8,etp=1,vpp=1,sp=1,zero=1,hsdp=0,mb=1,recompute=selective,schedule=1f1b", 64);
-  const Layout expected{.dp = 8, .tp = 4, .pp = 2, .ep = 8, .sp = true, .zero = 1,
-                        .recompute = {.modules = Recompute::core}, .schedule = kSchedule1F1B, .split = {}};
+  const Layout expected{.dp = 8,
+                        .tp = 4,
+                        .pp = 2,
+                        .ep = 8,
+                        .sp = true,
+                        .zero = 1,
+                        .recompute = {.modules = Recompute::core},
+                        .schedule = kSchedule1F1B,
+                        .split = {}};
   EXPECT_EQ(l, expected);
   EXPECT_EQ(to_string(l),
             "dp=8,tp=4,pp=2,cp=1,ep=8,etp=1,vpp=1,sp=1,zero=1,hsdp=0,mb=1,recompute=selective,schedule=1f1b");
@@ -39,7 +46,8 @@ TEST(LayoutText, FillsDpFromTheGpus) {
 
 TEST(LayoutText, RefusesInOneLineThatSaysWhatIsLegal) {
   const std::pair<const char*, const char*> cases[] = {
-      {"dp=8,foo=2", "unknown key \"foo\"; legal keys: dp, tp, pp, cp, ep, etp, vpp, sp, zero, hsdp, mb, recompute"},
+      {"dp=8,foo=2",
+       "unknown key \"foo\"; legal keys: dp, tp, pp, cp, ep, etp, vpp, sp, zero, hsdp, mb, recompute"},
       {"dp=8,dp=8", "key \"dp\" is given twice"},
       {"dp", "\"dp\" has no =; write key=value"},
       {"", "\"\" has no ="},

@@ -84,8 +84,10 @@ TEST(Legality, Sequence) {
   EXPECT_EQ(why(model, "dp=1,cp=2", 2, 64, 4098), "seq 4098 not divisible by 2*cp 4, as zigzag needs");
   EXPECT_EQ(why(model, "dp=1,cp=2,cp_kind=ring", 2, 64, 4098), "");
   EXPECT_EQ(why(model, "dp=1,cp=2,cp_kind=ring", 2, 64, 4097), "seq 4097 not divisible by cp 2");
-  EXPECT_EQ(why(model, "dp=1,tp=16,cp=4,cp_kind=a2a", 64), "heads per tp rank 2 not divisible by cp 4, as a2a needs");
-  EXPECT_EQ(why(model, "dp=1,tp=4,cp=4,cp_kind=a2a", 16), "kv heads per tp rank 2 not divisible by cp 4, as a2a needs");
+  EXPECT_EQ(why(model, "dp=1,tp=16,cp=4,cp_kind=a2a", 64),
+            "heads per tp rank 2 not divisible by cp 4, as a2a needs");
+  EXPECT_EQ(why(model, "dp=1,tp=4,cp=4,cp_kind=a2a", 16),
+            "kv heads per tp rank 2 not divisible by cp 4, as a2a needs");
   EXPECT_EQ(why(model, "dp=1,tp=4,cp=2,cp_kind=a2a", 8), "");
 }
 
@@ -100,10 +102,12 @@ TEST(Legality, BatchAndStates) {
   EXPECT_EQ(why(model, "dp=8,hsdp=2", 8), "hsdp 2 needs zero 1, 2 or 3");
   EXPECT_EQ(why(model, "dp=8,hsdp=2,zero=3", 8), "");
   for (const char* size : {"1", "3", "8", "16"}) {
-    EXPECT_EQ(why(model, "dp=8,zero=1,hsdp=" + std::string(size), 8),
-              "hsdp " + std::string(size) + " is not a divisor of dp 8 between 1 and dp (0 shards over all of dp)");
+    EXPECT_EQ(
+        why(model, "dp=8,zero=1,hsdp=" + std::string(size), 8),
+        "hsdp " + std::string(size) + " is not a divisor of dp 8 between 1 and dp (0 shards over all of dp)");
   }
-  EXPECT_EQ(why(moe(), "dp=12,tp=1,ep=4,zero=1,hsdp=2", 12, 12), "expert data parallel 3 not divisible by hsdp 2");
+  EXPECT_EQ(why(moe(), "dp=12,tp=1,ep=4,zero=1,hsdp=2", 12, 12),
+            "expert data parallel 3 not divisible by hsdp 2");
   EXPECT_EQ(why(moe(), "dp=12,tp=1,ep=4,zero=1,hsdp=6", 12, 12), "");  // experts: the smaller of 6 and 3
 }
 
@@ -124,7 +128,8 @@ TEST(Legality, Chunks) {
 TEST(Legality, Schedules) {
   const Model model = gqa();
   EXPECT_EQ(why(model, "dp=2,schedule=gpipe", 2), "schedule gpipe needs pp above 1");
-  EXPECT_EQ(why(model, "dp=1,pp=2,schedule=interleaved", 2), "schedule interleaved needs vpp 2 or more, not 1");
+  EXPECT_EQ(why(model, "dp=1,pp=2,schedule=interleaved", 2),
+            "schedule interleaved needs vpp 2 or more, not 1");
   EXPECT_EQ(why(model, "dp=1,pp=2,vpp=2,schedule=1f1b", 2), "schedule 1f1b needs vpp 1, not 2");
   EXPECT_EQ(why(model, "dp=1,pp=2,vpp=4,schedule=zb-v", 2), "schedule zb-v needs vpp 2, not 4");
   EXPECT_EQ(why(model, "dp=1,pp=4,vpp=2,schedule=interleaved", 4, 6),
@@ -164,7 +169,8 @@ TEST(Legality, RecomputeThatChangesNothing) {
   EXPECT_EQ(why(latent, "dp=1,recompute=mla_up", 1), "");
   EXPECT_EQ(why(latent, "dp=1,recompute=attention+mla_up", 1), "recompute mla_up is part of attention");
   EXPECT_EQ(why(gqa(), "dp=1,pp=4,recompute=full:7", 4), "");
-  EXPECT_EQ(why(gqa(), "dp=1,pp=4,recompute=full:8", 4), "recompute full:8 leaves no layer of a stage's 8; write full");
+  EXPECT_EQ(why(gqa(), "dp=1,pp=4,recompute=full:8", 4),
+            "recompute full:8 leaves no layer of a stage's 8; write full");
   EXPECT_EQ(why(gqa(30), "dp=1,pp=4,recompute=full:7", 4), "");  // 7-8-8-7: the middle stages keep one
 }
 
@@ -174,7 +180,8 @@ TEST(Legality, NonsenseMadeByPrograms) {
   Layout zero_ep;
   zero_ep.dp = 8;
   zero_ep.ep = 0;
-  EXPECT_EQ(illegal_because(zero_ep, job), "every size must be from 1 to 1048576, hsdp may be 0, zero is 0 to 3");
+  EXPECT_EQ(illegal_because(zero_ep, job),
+            "every size must be from 1 to 1048576, hsdp may be 0, zero is 0 to 3");
   Layout huge;  // 2^80 ranks
   huge.dp = huge.tp = huge.pp = huge.cp = kLayoutLimit;
   EXPECT_EQ(rule_name(first_broken_rule(huge, job)), "gpus");

@@ -27,7 +27,8 @@ TEST(RankGrid, GroupsByHand) {
   EXPECT_EQ(numbers(grid.group_of(Rank(6), attention_group(bit(Dim::cp)))), (Ranks{4, 6}));
   EXPECT_EQ(numbers(grid.group_of(Rank(6), attention_group(bit(Dim::dp)))), (Ranks{2, 6}));
   EXPECT_EQ(numbers(grid.group_of(Rank(6), attention_group(bit(Dim::pp)))), (Ranks{6, 14}));
-  EXPECT_EQ(numbers(grid.group_of(Rank(6), attention_group(bit(Dim::cp) | bit(Dim::dp)))), (Ranks{0, 2, 4, 6}));
+  EXPECT_EQ(numbers(grid.group_of(Rank(6), attention_group(bit(Dim::cp) | bit(Dim::dp)))),
+            (Ranks{0, 2, 4, 6}));
   EXPECT_EQ(numbers(grid.group_of(Rank(6), expert_group(bit(Dim::ep)))), (Ranks{4, 5, 6, 7}));
   EXPECT_EQ(numbers(grid.group_of(Rank(6), expert_group(bit(Dim::edp)))), (Ranks{2, 6}));
   EXPECT_EQ(numbers(grid.group_of(Rank(6), expert_group(bit(Dim::etp)))), (Ranks{6}));
@@ -55,7 +56,8 @@ TEST(RankGrid, AxesOfGroupsMergeWhereStridesGoOn) {
   const RankGrid grid(parse_layout("dp=4,tp=2,pp=3,cp=2,ep=4", 48));
   EXPECT_EQ(grid.group_axes(attention_group(bit(Dim::tp) | bit(Dim::cp))), (Axes{{Dim::tp, 4, 1}}));
   EXPECT_EQ(grid.group_axes(attention_group(bit(Dim::cp) | bit(Dim::dp))), (Axes{{Dim::cp, 8, 2}}));
-  EXPECT_EQ(grid.group_axes(attention_group(bit(Dim::tp) | bit(Dim::dp))), (Axes{{Dim::tp, 2, 1}, {Dim::dp, 4, 4}}));
+  EXPECT_EQ(grid.group_axes(attention_group(bit(Dim::tp) | bit(Dim::dp))),
+            (Axes{{Dim::tp, 2, 1}, {Dim::dp, 4, 4}}));
   EXPECT_EQ(grid.group_axes(attention_group(bit(Dim::pp))), (Axes{{Dim::pp, 3, 16}}));
   EXPECT_EQ(grid.group_axes(expert_group(bit(Dim::etp))), (Axes{}));
 }
