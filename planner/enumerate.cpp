@@ -29,7 +29,8 @@ Sizes members(std::uint8_t mask) {
 
 // What each key may be, in increasing order.
 struct Values {
-  Sizes dp, tp, pp, cp, ep, etp, vpp, mb, sp, zero, hsdp, schedule, cp_kind, dispatch, order, offload, precision;
+  Sizes dp, tp, pp, cp, ep, etp, vpp, mb, sp, zero, hsdp, schedule, cp_kind, dispatch, order, offload,
+      precision;
   std::vector<Recompute> recompute;
 };
 
@@ -126,9 +127,7 @@ class Walker {
     each(values_.tp, l.tp, [&] {
       each(values_.cp, l.cp, [&] {
         if (job_.gpus % (std::int64_t{l.tp} * l.cp) != 0) return;
-        each(values_.ep, l.ep, [&] {
-          each(values_.etp, l.etp, [&] { walk_sp(); });
-        });
+        each(values_.ep, l.ep, [&] { each(values_.etp, l.etp, [&] { walk_sp(); }); });
       });
     });
   }
@@ -144,9 +143,8 @@ class Walker {
     if (job_.gpus % (std::int64_t{l.ep} * l.etp) != 0) return;
     each(values_.sp, l.sp, [&] {
       if (!wants_sp()) return;
-      each(values_.cp_kind, l.cp_kind, [&] {
-        each(values_.dispatch, l.dispatch, [&] { walk_recompute(); });
-      });
+      each(values_.cp_kind, l.cp_kind,
+           [&] { each(values_.dispatch, l.dispatch, [&] { walk_recompute(); }); });
     });
   }
 
@@ -185,21 +183,21 @@ class Walker {
         each(values_.hsdp, l.hsdp, [&] {
           if (!obeys(Link::state)) return;
           changed_ = std::min(changed_, Link::state);
-          walk_pipe();
+          walk_chunks();
         });
       });
     });
   }
 
-  void walk_pipe() {
+  void walk_chunks() {
     Layout& l = layout_;
     const std::int32_t most = std::max(1, job_.model->layers() / l.pp);  // beyond, chunks are empty
     for (const std::int32_t vpp : values_.vpp) {
       if (vpp > most) break;
       l.vpp = vpp;
-      each(values_.schedule, l.schedule, [&] {
-        each(values_.order, l.order, [&] { leaf(); });
-      });
+      if (!obeys(Link::chunk)) continue;
+      changed_ = std::min(changed_, Link::chunk);
+      each(values_.schedule, l.schedule, [&] { each(values_.order, l.order, [&] { leaf(); }); });
     }
   }
 
@@ -229,12 +227,15 @@ std::uint64_t mixed(std::uint64_t hash, std::int64_t value) {
 }
 
 // Two 31-bit sizes in one word.
-std::int64_t pair(std::int32_t a, std::int32_t b) { return std::int64_t{a} << 32 | b; }
+std::int64_t pair(std::int32_t a, std::int32_t b) {
+  return std::int64_t{a} << 32 | b;
+}
 
 std::int64_t small_keys(const Layout& l) {
   std::int64_t packed = 0;
-  for (const int key : {int{l.sp}, l.zero, int{l.schedule}, static_cast<int>(l.cp_kind), static_cast<int>(l.dispatch),
-                        static_cast<int>(l.order), static_cast<int>(l.offload), static_cast<int>(l.precision)}) {
+  for (const int key :
+       {int{l.sp}, l.zero, int{l.schedule}, static_cast<int>(l.cp_kind), static_cast<int>(l.dispatch),
+        static_cast<int>(l.order), static_cast<int>(l.offload), static_cast<int>(l.precision)}) {
     packed = packed << 4 | key;
   }
   return packed;

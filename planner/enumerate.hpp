@@ -1,5 +1,5 @@
 // The one generator of legal layouts, in a canonical order: search, exhaustive tests, reports and
-// plan files read it. It nests as the cost chain does (pass keys, then state, then pipe), so that
+// plan files read it. It nests as the cost chain does (pass keys, then state, chunk, pipe), so that
 // outer links are constant over long runs; dp is chosen before pp, which the GPUs then give.
 #pragma once
 
@@ -19,15 +19,17 @@ enum class LayoutId : std::uint64_t {};
 LayoutId layout_id(const Layout& layout);
 
 enum class SpSearch : std::uint8_t {
-  both,          // off and on
+  both,  // off and on
   off,
-  on,            // whenever tp > 1
-  on_with_moe    // both, but only on where the model has experts and tp > 1 (as Megatron-LM demands)
+  on,          // whenever tp > 1
+  on_with_moe  // both, but only on where the model has experts and tp > 1 (as Megatron-LM demands)
 };
 enum class MicroBatches : std::uint8_t { powers_of_two, divisors };  // of the samples per dp rank
 
 template <class E>
-constexpr std::uint8_t mask_of(E value) { return static_cast<std::uint8_t>(1u << static_cast<int>(value)); }
+constexpr std::uint8_t mask_of(E value) {
+  return static_cast<std::uint8_t>(1u << static_cast<int>(value));
+}
 
 // Which options may be searched. What is searched is legal (legality.hpp); this is about what a
 // framework can run and what a user wants. Limits and lists give way to keys in `fixed`.
@@ -36,10 +38,10 @@ struct SearchSpace {
                max_mb = kLayoutLimit;
   SpSearch sp = SpSearch::both;
   MicroBatches mb = MicroBatches::powers_of_two;
-  bool etp = true;              // false: etp = 1
-  bool hsdp = true;             // false: hsdp = 0
-  bool vpp = true;              // false: vpp = 1
-  bool zero3_with_pp = true;    // false: zero 3 only with pp = 1
+  bool etp = true;            // false: etp = 1
+  bool hsdp = true;           // false: hsdp = 0
+  bool vpp = true;            // false: vpp = 1
+  bool zero3_with_pp = true;  // false: zero 3 only with pp = 1
   std::uint8_t schedules = mask_of(kSchedule1F1B) | mask_of(kScheduleInterleaved);  // bit per index
   std::uint8_t zeros = 0b1111;                                                      // bit per stage
   std::uint8_t cp_kinds = mask_of(CpKind::zigzag);
@@ -61,10 +63,12 @@ struct Enumerated {
 class LayoutVisitor {
  public:
   template <class F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, LayoutVisitor>)
-  LayoutVisitor(F& visit)  // NOLINT: meant to convert; refers to `visit`, which must outlive it
+  requires(!std::is_same_v<std::remove_cvref_t<F>, LayoutVisitor>)
+      LayoutVisitor(F& visit)  // NOLINT: meant to convert; refers to `visit`, which must outlive it
       : object_(const_cast<void*>(static_cast<const void*>(std::addressof(visit)))),
-        call_([](void* object, const Layout& layout, Link changed) { (*static_cast<F*>(object))(layout, changed); }) {}
+        call_([](void* object, const Layout& layout, Link changed) {
+          (*static_cast<F*>(object))(layout, changed);
+        }) {}
   void operator()(const Layout& layout, Link changed) const { call_(object_, layout, changed); }
 
  private:

@@ -7,7 +7,8 @@ namespace tw {
 namespace {
 
 // Chunk sizes when `ends` layers (the head, then the embedding) are counted beside the model's own.
-std::int32_t chunk_with_ends(std::int32_t layers, std::int32_t chunks, std::int32_t index, std::int32_t ends) {
+std::int32_t chunk_with_ends(std::int32_t layers, std::int32_t chunks, std::int32_t index,
+                             std::int32_t ends) {
   const std::int32_t each = (layers + ends) / chunks;
   const bool holds_head = ends >= 1 && index == chunks - 1;
   const bool holds_embedding = ends == 2 && index == 0;

@@ -34,14 +34,14 @@ struct Layout {
   std::int32_t zero = 0;  // 0 replicated, 1 optimizer, 2 + gradients, 3 + parameters
   std::int32_t hsdp = 0;  // shard-group size in dp ranks, 0 = all of dp
   std::int32_t mb = 1;    // sequences per micro-batch
-  Recompute recompute;
+  Recompute recompute = {};
   std::uint8_t schedule = 1;  // 1f1b; index into schedule_names()
   CpKind cp_kind = CpKind::zigzag;
   Dispatch dispatch = Dispatch::direct;
   AxisOrder order = AxisOrder::tp_cp_ep_dp_pp;
   Offload offload = Offload::none;
   Precision precision = Precision::bf16;
-  std::vector<std::int32_t> split;  // layers per chunk in model order; empty: default_split
+  std::vector<std::int32_t> split = {};  // layers per chunk in model order; empty: default_split
 
   std::int32_t gpus() const { return dp * tp * pp * cp; }
   // Ranks among which one expert's weights are replicated: dp*cp*tp/(ep*etp).
@@ -56,14 +56,33 @@ struct Layout {
 // Names of schedules in index order (the index a Layout stores): gpipe, 1f1b, interleaved, zb-h1,
 // zb-v, dualpipe, dualpipe-v. kSchedule1F1B etc. name the ones that code refers to.
 std::span<const std::string_view> schedule_names();
-inline constexpr std::uint8_t kScheduleGpipe = 0, kSchedule1F1B = 1, kScheduleInterleaved = 2, kScheduleZbH1 = 3,
-                              kScheduleZbV = 4, kScheduleDualpipe = 5, kScheduleDualpipeV = 6;
+inline constexpr std::uint8_t kScheduleGpipe = 0, kSchedule1F1B = 1, kScheduleInterleaved = 2,
+                              kScheduleZbH1 = 3, kScheduleZbV = 4, kScheduleDualpipe = 5,
+                              kScheduleDualpipeV = 6;
 inline constexpr int kSchedules = 7;
 inline constexpr std::int32_t kLayoutLimit = 1 << 20;  // of every size, and of the GPUs
 
 // The keys of a layout, in contract order.
 enum class LayoutKey : std::uint8_t {
-  dp, tp, pp, cp, ep, etp, vpp, sp, zero, hsdp, mb, recompute, schedule, cp_kind, a2a, order, split, offload, precision
+  dp,
+  tp,
+  pp,
+  cp,
+  ep,
+  etp,
+  vpp,
+  sp,
+  zero,
+  hsdp,
+  mb,
+  recompute,
+  schedule,
+  cp_kind,
+  a2a,
+  order,
+  split,
+  offload,
+  precision
 };
 // Some keys of a layout (--fix): `value` holds them, `given` has 1 << LayoutKey for each.
 struct LayoutKeys {
@@ -79,8 +98,8 @@ std::string to_string(const Layout& layout);
 Layout parse_layout(std::string_view text, std::int32_t gpus);
 // Keys left out have their defaults, except dp where gpus is 0.
 LayoutKeys parse_layout_keys(std::string_view text, std::string_view option);  // InputError at `option`
-Recompute parse_recompute(std::string_view text);  // InputError
-Precision parse_precision(std::string_view text);  // InputError
+Recompute parse_recompute(std::string_view text);                              // InputError
+Precision parse_precision(std::string_view text);                              // InputError
 std::string_view name_of(Precision precision);
 
 // What a layout must divide.

@@ -28,7 +28,9 @@ constexpr std::string_view kRecomputeLegal =
   throw InputError("command line", option, message);
 }
 
-std::string listed(std::span<const std::string_view> names) { return fmt::format("{}", fmt::join(names, ", ")); }
+std::string listed(std::span<const std::string_view> names) {
+  return fmt::format("{}", fmt::join(names, ", "));
+}
 
 std::optional<std::size_t> index_of(std::span<const std::string_view> names, std::string_view text) {
   for (std::size_t i = 0; i < names.size(); ++i) {
@@ -42,7 +44,8 @@ std::optional<std::int32_t> whole(std::string_view text, std::int32_t low, std::
   std::int32_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  if (value < low || value > high || text[0] == '-' || (text[0] == '0' && text.size() > 1)) return std::nullopt;
+  if (value < low || value > high || text[0] == '-' || (text[0] == '0' && text.size() > 1))
+    return std::nullopt;
   return value;
 }
 
@@ -190,8 +193,8 @@ void read_pair(std::string_view pair, std::string_view option, LayoutKeys& out) 
   const KeyRow& row = key_rows()[key];
   if (out.has(static_cast<LayoutKey>(key))) fail(option, fmt::format("key \"{}\" is given twice", row.name));
   if (!row.read(pair.substr(equals + 1), out.value)) {
-    fail(option, fmt::format("{}=\"{}\" is not legal; legal: {}", row.name, printable(pair.substr(equals + 1)),
-                             row.legal));
+    fail(option, fmt::format("{}=\"{}\" is not legal; legal: {}", row.name,
+                             printable(pair.substr(equals + 1)), row.legal));
   }
   out.given |= 1u << key;
 }
@@ -206,7 +209,9 @@ std::optional<std::int32_t> ranks_of_one_replica(const Layout& layout) {
 
 }  // namespace
 
-std::span<const std::string_view> schedule_names() { return kScheduleNames; }
+std::span<const std::string_view> schedule_names() {
+  return kScheduleNames;
+}
 
 std::string to_string(const Recompute& recompute) {
   if (recompute.full) {
@@ -259,7 +264,8 @@ Layout parse_layout(std::string_view text, std::int32_t gpus) {
 
 Recompute parse_recompute(std::string_view text) {
   const auto value = read_recompute(text);
-  if (!value) fail("recompute", fmt::format("\"{}\" is not legal; legal: {}", printable(text), kRecomputeLegal));
+  if (!value)
+    fail("recompute", fmt::format("\"{}\" is not legal; legal: {}", printable(text), kRecomputeLegal));
   return *value;
 }
 
@@ -271,6 +277,8 @@ Precision parse_precision(std::string_view text) {
   return static_cast<Precision>(*index);
 }
 
-std::string_view name_of(Precision precision) { return kPrecisions[static_cast<std::size_t>(precision)]; }
+std::string_view name_of(Precision precision) {
+  return kPrecisions[static_cast<std::size_t>(precision)];
+}
 
 }  // namespace tw

@@ -2,21 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
-#include <numeric>
 #include <utility>
+
+#include "costmodel/layout/rules.hpp"
 
 namespace tw {
 namespace {
 
-struct Input {
-  const Layout& layout;
-  const Job& job;
-  const Model& model;
-  const Moe* moe;
-};
-using In = const Input&;
+using namespace rules;
 
 struct Rule {
   std::string_view name;
@@ -25,153 +18,18 @@ struct Rule {
   std::string (*why)(In in);
 };
 
-constexpr std::int64_t wide(std::int32_t value) { return value; }
-
-bool out_of_range(std::int32_t size) { return size < 1 || size > kLayoutLimit; }
-
-bool any_out_of_range(const Layout& l) {
-  return out_of_range(l.dp) || out_of_range(l.tp) || out_of_range(l.pp) || out_of_range(l.cp) ||
-         out_of_range(l.ep) || out_of_range(l.etp) || out_of_range(l.vpp) || out_of_range(l.mb) ||
-         l.hsdp < 0 || l.hsdp > kLayoutLimit || l.zero < 0 || l.zero > 3 || l.schedule >= kSchedules;
-}
-
-// Stops before a product can pass 2^60: every size is at most 2^20.
-bool makes_gpus(const Layout& l, std::int32_t gpus) {
-  const std::int64_t three = wide(l.dp) * l.tp * l.pp;
-  return three <= gpus && three * l.cp == gpus;
-}
-
-// The first kind of layer for which the test holds, or nullptr.
-template <class Test>
-const LayerKind* kind_where(const Model& model, Test test) {
-  for (const LayerKind& kind : model.kinds) {
-    if (test(kind)) return &kind;
-  }
-  return nullptr;
-}
-
-const LayerKind* heads_uneven(In in) {
-  return kind_where(in.model, [&](const LayerKind& k) { return k.attention.heads % in.layout.tp != 0; });
-}
-
-// Latent attention expands its shared latent into as many k and v heads as q heads.
-bool has_kv_heads(const LayerKind& kind) { return kind.attention.kind == AttentionKind::grouped; }
-
-const LayerKind* kv_uneven(In in) {
-  return kind_where(in.model, [tp = in.layout.tp](const LayerKind& k) {
-    const std::int32_t kv = k.attention.kv_heads;
-    return has_kv_heads(k) && kv % tp != 0 && tp % kv != 0;
-  });
-}
-
-const LayerKind* ffn_uneven(In in) {
-  return kind_where(in.model, [&](const LayerKind& k) { return k.mlp && k.mlp->ffn % in.layout.tp != 0; });
-}
-
-const LayerKind* shared_uneven(In in) {
-  return kind_where(in.model, [&](const LayerKind& k) { return k.moe && k.moe->shared_ffn % in.layout.tp != 0; });
-}
-
-const LayerKind* experts_uneven(In in) {
-  return kind_where(in.model, [&](const LayerKind& k) { return k.moe && k.moe->experts % in.layout.ep != 0; });
-}
-
-const LayerKind* expert_ffn_uneven(In in) {
-  return kind_where(in.model, [&](const LayerKind& k) { return k.moe && k.moe->ffn % in.layout.etp != 0; });
-}
-
-const LayerKind* a2a_heads_uneven(In in) {
-  return kind_where(in.model,
-                    [&](const LayerKind& k) { return k.attention.heads / in.layout.tp % in.layout.cp != 0; });
-}
-
-std::int32_t local_kv_heads(const LayerKind& kind, std::int32_t tp) {
-  return std::max(1, kind.attention.kv_heads / tp);
-}
-
-const LayerKind* a2a_kv_uneven(In in) {
-  return kind_where(in.model, [&](const LayerKind& k) {
-    return has_kv_heads(k) && local_kv_heads(k, in.layout.tp) % in.layout.cp != 0;
-  });
-}
-
-bool has_latent(const Model& model) {
-  return kind_where(model, [](const LayerKind& k) { return k.attention.kind == AttentionKind::latent; }) != nullptr;
-}
-
-std::int64_t chunks(const Layout& l) { return wide(l.pp) * l.vpp; }
-
-std::int64_t split_sum(const Layout& l) { return std::accumulate(l.split.begin(), l.split.end(), std::int64_t{0}); }
-
-bool even_with_ends(std::int32_t layers, std::int64_t chunks) {
-  return layers % chunks == 0 || (layers + 1) % chunks == 0 || (layers + 2) % chunks == 0;
-}
-
-bool folds_v(std::uint8_t schedule) { return schedule == kScheduleZbV || schedule == kScheduleDualpipeV; }
-
-bool vpp_unfit(const Layout& l) {
-  if (l.schedule == kScheduleInterleaved) return l.vpp < 2;
-  return l.vpp != (folds_v(l.schedule) ? 2 : 1);
-}
-
-std::int32_t chunk_layers(In in, std::int32_t chunk) {
-  const Layout& l = in.layout;
-  if (!l.split.empty()) return l.split[static_cast<std::size_t>(chunk)];
-  return default_chunk(in.model.layers(), l.pp * l.vpp, chunk);
-}
-
-// Layers of the stage that holds most. A V schedule folds the chunks back: stage s has s and last-s;
-// dualpipe also holds both, one per direction, but a micro-batch passes only one of them.
-std::int32_t widest_stage(In in) {
-  const Layout& l = in.layout;
-  std::int32_t widest = 0;
-  for (std::int32_t stage = 0; stage < l.pp; ++stage) {
-    std::int32_t layers = 0;
-    for (std::int32_t v = 0; v < l.vpp; ++v) {
-      const bool back = folds_v(l.schedule) && v == 1;
-      layers += chunk_layers(in, back ? 2 * l.pp - 1 - stage : v * l.pp + stage);
-    }
-    widest = std::max(widest, layers);
-  }
-  return widest;
-}
-
-// A module that is recomputed as part of a larger one, or that the model does not have.
-std::string_view idle_module(In in) {
-  const Recompute& r = in.layout.recompute;
-  const auto has = [&](Recompute::Module module) { return (r.modules & module) != 0; };
-  if (r.full && r.modules != 0) return "modules beside full recomputation: full covers them";
-  if (!r.full && r.full_layers != 0) return "recomputed layers without full recomputation";
-  if (has(Recompute::moe_act) && in.moe == nullptr) return "recompute moe_act needs a model with experts";
-  if (has(Recompute::mla_up) && !has_latent(in.model)) return "recompute mla_up needs latent attention";
-  if (has(Recompute::core) && has(Recompute::attention)) return "recompute selective is part of attention";
-  if (has(Recompute::mla_up) && has(Recompute::attention)) return "recompute mla_up is part of attention";
-  if (has(Recompute::moe_act) && has(Recompute::mlp)) return "recompute moe_act is part of mlp";
-  return {};
-}
-
-std::int64_t stage_ranks(const Layout& l) { return wide(l.dp) * l.cp * l.tp; }
-std::int64_t expert_ranks(const Layout& l) { return wide(l.ep) * l.etp; }
-
-bool pipe_inside_dp(const Layout& l) { return l.order == AxisOrder::tp_cp_ep_pp_dp; }
-
-bool expert_shard_straddles(In in) {
-  const Layout& l = in.layout;
-  if (!pipe_inside_dp(l) || in.moe == nullptr || l.hsdp == 0) return false;
-  const std::int32_t inner = l.tp * l.cp / (l.ep * l.etp);
-  const std::int32_t shard = l.expert_shard();
-  return inner % shard != 0 && shard % inner != 0;
-}
-
 constexpr Rule kTable[] = {
     // Sizes multiply; beyond 2^20 nothing was ever built and products would overflow.
     {"range", Link::pass, [](In in) { return any_out_of_range(in.layout); },
-     [](In) { return fmt::format("every size must be from 1 to {}, hsdp may be 0, zero is 0 to 3", kLayoutLimit); }},
+     [](In) {
+       return fmt::format("every size must be from 1 to {}, hsdp may be 0, zero is 0 to 3", kLayoutLimit);
+     }},
     // Every GPU has exactly one place in the grid.
-    {"gpus", Link::pipe, [](In in) { return !makes_gpus(in.layout, in.job.gpus); },
+    {"gpus", Link::chunk, [](In in) { return !makes_gpus(in.layout, in.job.gpus); },
      [](In in) {
        const Layout& l = in.layout;
-       return fmt::format("dp {} * tp {} * pp {} * cp {} is not {} GPUs", l.dp, l.tp, l.pp, l.cp, in.job.gpus);
+       return fmt::format("dp {} * tp {} * pp {} * cp {} is not {} GPUs", l.dp, l.tp, l.pp, l.cp,
+                          in.job.gpus);
      }},
     // Tensor parallelism cuts attention by whole heads (Megatron-LM, arXiv 1909.08053, section 3).
     {"heads", Link::pass, [](In in) { return heads_uneven(in) != nullptr; },
@@ -181,15 +39,17 @@ constexpr Rule kTable[] = {
     // KV heads are cut, or each is copied to tp/kv_heads ranks; other ratios leave uneven work.
     {"kv_heads", Link::pass, [](In in) { return kv_uneven(in) != nullptr; },
      [](In in) {
-       return fmt::format("kv heads {} not divisible by tp {}, nor tp by kv heads", kv_uneven(in)->attention.kv_heads,
-                          in.layout.tp);
+       return fmt::format("kv heads {} not divisible by tp {}, nor tp by kv heads",
+                          kv_uneven(in)->attention.kv_heads, in.layout.tp);
      }},
     // The conversions between placements cut the hidden axis evenly over tp.
     {"hidden", Link::pass, [](In in) { return in.model.hidden % in.layout.tp != 0; },
      [](In in) { return fmt::format("hidden {} not divisible by tp {}", in.model.hidden, in.layout.tp); }},
     // The MLP is cut by columns, then by rows, of ffn. (The vocabulary is padded, so it is no rule.)
     {"ffn", Link::pass, [](In in) { return ffn_uneven(in) != nullptr; },
-     [](In in) { return fmt::format("ffn {} not divisible by tp {}", ffn_uneven(in)->mlp->ffn, in.layout.tp); }},
+     [](In in) {
+       return fmt::format("ffn {} not divisible by tp {}", ffn_uneven(in)->mlp->ffn, in.layout.tp);
+     }},
     // Shared experts are a dense MLP, cut by tp and not by etp.
     {"shared_ffn", Link::pass, [](In in) { return shared_uneven(in) != nullptr; },
      [](In in) {
@@ -197,30 +57,36 @@ constexpr Rule kTable[] = {
                           in.layout.tp);
      }},
     // Without experts ep and etp would be other names for dp and tp.
-    {"dense", Link::pass, [](In in) { return in.moe == nullptr && (in.layout.ep != 1 || in.layout.etp != 1); },
+    {"dense", Link::pass,
+     [](In in) { return in.moe == nullptr && (in.layout.ep != 1 || in.layout.etp != 1); },
      [](In in) {
-       return fmt::format("ep {} and etp {} must be 1: the model has no experts", in.layout.ep, in.layout.etp);
+       return fmt::format("ep {} and etp {} must be 1: the model has no experts", in.layout.ep,
+                          in.layout.etp);
      }},
     // Each expert rank holds the same number of whole experts.
     {"experts", Link::pass, [](In in) { return experts_uneven(in) != nullptr; },
      [](In in) {
-       return fmt::format("experts {} not divisible by ep {}", experts_uneven(in)->moe->experts, in.layout.ep);
+       return fmt::format("experts {} not divisible by ep {}", experts_uneven(in)->moe->experts,
+                          in.layout.ep);
      }},
     // etp cuts one expert's ffn as tp cuts a dense one.
     {"expert_ffn", Link::pass, [](In in) { return expert_ffn_uneven(in) != nullptr; },
      [](In in) {
-       return fmt::format("expert ffn {} not divisible by etp {}", expert_ffn_uneven(in)->moe->ffn, in.layout.etp);
+       return fmt::format("expert ffn {} not divisible by etp {}", expert_ffn_uneven(in)->moe->ffn,
+                          in.layout.etp);
      }},
     // Parallel folding lays etp x ep x edp over the ranks of one stage (arXiv 2504.14960, section 3).
     {"folding", Link::state, [](In in) { return stage_ranks(in.layout) % expert_ranks(in.layout) != 0; },
      [](In in) {
-       return fmt::format("dp*cp*tp {} not divisible by ep*etp {}", stage_ranks(in.layout), expert_ranks(in.layout));
+       return fmt::format("dp*cp*tp {} not divisible by ep*etp {}", stage_ranks(in.layout),
+                          expert_ranks(in.layout));
      }},
     // Canonical: with tp 1 sequence parallelism changes nothing.
     {"sp", Link::pass, [](In in) { return in.layout.sp && in.layout.tp == 1; },
      [](In) { return std::string("sp 1 needs tp above 1"); }},
     // Sequence parallelism cuts what cp left of the sequence once more, by tp (arXiv 2205.05198, 4.2.2).
-    {"sp_seq", Link::pass, [](In in) { return in.layout.sp && in.job.seq % (wide(in.layout.tp) * in.layout.cp) != 0; },
+    {"sp_seq", Link::pass,
+     [](In in) { return in.layout.sp && in.job.seq % (wide(in.layout.tp) * in.layout.cp) != 0; },
      [](In in) {
        return fmt::format("seq {} not divisible by tp*cp {}, as sp needs", in.job.seq,
                           wide(in.layout.tp) * in.layout.cp);
@@ -231,30 +97,36 @@ constexpr Rule kTable[] = {
     // Zigzag gives each rank one early and one late piece of 2*cp, to balance the causal mask.
     {"cp_zigzag", Link::pass,
      [](In in) {
-       return in.layout.cp > 1 && in.layout.cp_kind == CpKind::zigzag && in.job.seq % (2 * wide(in.layout.cp)) != 0;
+       return in.layout.cp > 1 && in.layout.cp_kind == CpKind::zigzag &&
+              in.job.seq % (2 * wide(in.layout.cp)) != 0;
      },
      [](In in) {
-       return fmt::format("seq {} not divisible by 2*cp {}, as zigzag needs", in.job.seq, 2 * wide(in.layout.cp));
+       return fmt::format("seq {} not divisible by 2*cp {}, as zigzag needs", in.job.seq,
+                          2 * wide(in.layout.cp));
      }},
     // Ring and all-to-all cut the sequence into cp equal pieces.
     {"cp_seq", Link::pass, [](In in) { return in.job.seq % in.layout.cp != 0; },
      [](In in) { return fmt::format("seq {} not divisible by cp {}", in.job.seq, in.layout.cp); }},
     // All-to-all context parallelism trades sequence for whole heads (Ulysses, arXiv 2309.14509).
-    {"cp_heads", Link::pass, [](In in) { return in.layout.cp_kind == CpKind::a2a && a2a_heads_uneven(in) != nullptr; },
+    {"cp_heads", Link::pass,
+     [](In in) { return in.layout.cp_kind == CpKind::a2a && a2a_heads_uneven(in) != nullptr; },
      [](In in) {
        return fmt::format("heads per tp rank {} not divisible by cp {}, as a2a needs",
                           a2a_heads_uneven(in)->attention.heads / in.layout.tp, in.layout.cp);
      }},
-    {"cp_kv_heads", Link::pass, [](In in) { return in.layout.cp_kind == CpKind::a2a && a2a_kv_uneven(in) != nullptr; },
+    {"cp_kv_heads", Link::pass,
+     [](In in) { return in.layout.cp_kind == CpKind::a2a && a2a_kv_uneven(in) != nullptr; },
      [](In in) {
        return fmt::format("kv heads per tp rank {} not divisible by cp {}, as a2a needs",
                           local_kv_heads(*a2a_kv_uneven(in), in.layout.tp), in.layout.cp);
      }},
     // Canonical: with ep 1 nothing is dispatched.
-    {"dispatch", Link::pass, [](In in) { return in.layout.dispatch != Dispatch::direct && in.layout.ep == 1; },
+    {"dispatch", Link::pass,
+     [](In in) { return in.layout.dispatch != Dispatch::direct && in.layout.ep == 1; },
      [](In) { return std::string("a2a must be direct (the default) with ep 1"); }},
     // Every data-parallel rank runs the same whole number of micro-batches; cp does not add samples.
-    {"batch", Link::state, [](In in) { return in.job.global_batch % (wide(in.layout.dp) * in.layout.mb) != 0; },
+    {"batch", Link::state,
+     [](In in) { return in.job.global_batch % (wide(in.layout.dp) * in.layout.mb) != 0; },
      [](In in) {
        return fmt::format("global batch {} not divisible by dp*mb {}", in.job.global_batch,
                           wide(in.layout.dp) * in.layout.mb);
@@ -265,7 +137,9 @@ constexpr Rule kTable[] = {
        const Layout& l = in.layout;
        return l.zero > 0 && wide(l.dp) * l.cp == 1 && (in.moe == nullptr || l.edp() == 1);
      },
-     [](In in) { return fmt::format("zero {} needs dp*cp (or expert data parallel) above 1", in.layout.zero); }},
+     [](In in) {
+       return fmt::format("zero {} needs dp*cp (or expert data parallel) above 1", in.layout.zero);
+     }},
     // A shard group says where sharded states live.
     {"hsdp_zero", Link::state, [](In in) { return in.layout.hsdp != 0 && in.layout.zero == 0; },
      [](In in) { return fmt::format("hsdp {} needs zero 1, 2 or 3", in.layout.hsdp); }},
@@ -283,18 +157,19 @@ constexpr Rule kTable[] = {
     {"hsdp_experts", Link::state,
      [](In in) { return in.moe != nullptr && in.layout.edp() % in.layout.expert_shard() != 0; },
      [](In in) {
-       return fmt::format("expert data parallel {} not divisible by hsdp {}", in.layout.edp(), in.layout.hsdp);
+       return fmt::format("expert data parallel {} not divisible by hsdp {}", in.layout.edp(),
+                          in.layout.hsdp);
      }},
     // Each chunk holds a layer.
-    {"layers", Link::pipe, [](In in) { return chunks(in.layout) > in.model.layers(); },
+    {"layers", Link::chunk, [](In in) { return chunks(in.layout) > in.model.layers(); },
      [](In in) {
        return fmt::format("layers {} are fewer than pp*vpp {}", in.model.layers(), chunks(in.layout));
      }},
     // Chunks of one stage alternate with those of other stages, so there must be others.
-    {"vpp", Link::pipe, [](In in) { return in.layout.vpp > 1 && in.layout.pp == 1; },
+    {"vpp", Link::chunk, [](In in) { return in.layout.vpp > 1 && in.layout.pp == 1; },
      [](In in) { return fmt::format("vpp {} needs pp above 1", in.layout.vpp); }},
     // An explicit split says how many layers each chunk holds, all of them and none twice.
-    {"split_entries", Link::pipe,
+    {"split_entries", Link::chunk,
      [](In in) {
        const Layout& l = in.layout;
        return !l.split.empty() && static_cast<std::int64_t>(l.split.size()) != chunks(l);
@@ -302,25 +177,32 @@ constexpr Rule kTable[] = {
      [](In in) {
        return fmt::format("split has {} entries, pp*vpp is {}", in.layout.split.size(), chunks(in.layout));
      }},
-    {"split_empty", Link::pipe,
-     [](In in) { return std::any_of(in.layout.split.begin(), in.layout.split.end(), [](int n) { return n < 1; }); },
+    {"split_empty", Link::chunk,
+     [](In in) {
+       return std::any_of(in.layout.split.begin(), in.layout.split.end(), [](int n) { return n < 1; });
+     },
      [](In) { return std::string("every entry of split must be 1 or more"); }},
-    {"split_layers", Link::pipe,
+    {"split_layers", Link::chunk,
      [](In in) { return !in.layout.split.empty() && split_sum(in.layout) != in.model.layers(); },
-     [](In in) { return fmt::format("split sums to {}, the model has {} layers", split_sum(in.layout), in.model.layers()); }},
+     [](In in) {
+       return fmt::format("split sums to {}, the model has {} layers", split_sum(in.layout),
+                          in.model.layers());
+     }},
     // Uneven chunks lose what interleaving gains, so it wants equal chunks; embedding and head may
     // count as a layer each (see default_split). An explicit split may do otherwise.
-    {"vpp_layers", Link::pipe,
+    {"vpp_layers", Link::chunk,
      [](In in) {
        const Layout& l = in.layout;
        return l.vpp > 1 && l.split.empty() && !even_with_ends(in.model.layers(), chunks(l));
      },
      [](In in) {
-       return fmt::format("layers {} (nor with 1 or 2 more for head and embedding) not divisible by pp*vpp {}",
-                          in.model.layers(), chunks(in.layout));
+       return fmt::format(
+           "layers {} (nor with 1 or 2 more for head and embedding) not divisible by pp*vpp {}",
+           in.model.layers(), chunks(in.layout));
      }},
     // Canonical: on one stage all schedules are the same.
-    {"schedule_pp", Link::pipe, [](In in) { return in.layout.pp == 1 && in.layout.schedule != kSchedule1F1B; },
+    {"schedule_pp", Link::pipe,
+     [](In in) { return in.layout.pp == 1 && in.layout.schedule != kSchedule1F1B; },
      [](In in) { return fmt::format("schedule {} needs pp above 1", schedule_names()[in.layout.schedule]); }},
     // The chunks per stage are part of a schedule's definition (2 for the V shapes: arXiv 2401.10241,
     // section 6, and DualPipeV); the numbers below repeat what schedules/ refuses.
@@ -328,12 +210,14 @@ constexpr Rule kTable[] = {
      [](In in) {
        const std::uint8_t schedule = in.layout.schedule;
        const char* legal = schedule == kScheduleInterleaved ? "2 or more" : folds_v(schedule) ? "2" : "1";
-       return fmt::format("schedule {} needs vpp {}, not {}", schedule_names()[schedule], legal, in.layout.vpp);
+       return fmt::format("schedule {} needs vpp {}, not {}", schedule_names()[schedule], legal,
+                          in.layout.vpp);
      }},
     // Interleaving advances in groups of pp micro-batches (arXiv 2104.04473, section 2.2).
     {"interleaved", Link::pipe,
      [](In in) {
-       return in.layout.schedule == kScheduleInterleaved && microbatches(in.layout, in.job) % in.layout.pp != 0;
+       return in.layout.schedule == kScheduleInterleaved &&
+              microbatches(in.layout, in.job) % in.layout.pp != 0;
      },
      [](In in) {
        return fmt::format("micro-batches {} not divisible by pp {}, as interleaved needs",
@@ -357,18 +241,21 @@ constexpr Rule kTable[] = {
                           2 * wide(in.layout.pp), microbatches(in.layout, in.job));
      }},
     // Canonical: swapping dp and pp where one of them is 1 changes nothing.
-    {"order", Link::pipe, [](In in) { return pipe_inside_dp(in.layout) && (in.layout.pp == 1 || in.layout.dp == 1); },
+    {"order", Link::pipe,
+     [](In in) { return pipe_inside_dp(in.layout) && (in.layout.pp == 1 || in.layout.dp == 1); },
      [](In) { return std::string("order tp-cp-ep-pp-dp needs pp and dp above 1"); }},
     // With pp inside dp a stage is not contiguous; experts of one copy must stay in one piece of tp*cp,
     // and a shard group must fill whole pieces or a part of one.
     {"order_experts", Link::pipe,
      [](In in) {
-       return (pipe_inside_dp(in.layout) && wide(in.layout.tp) * in.layout.cp % expert_ranks(in.layout) != 0) ||
+       return (pipe_inside_dp(in.layout) &&
+               wide(in.layout.tp) * in.layout.cp % expert_ranks(in.layout) != 0) ||
               expert_shard_straddles(in);
      },
      [](In in) {
-       return fmt::format("order tp-cp-ep-pp-dp needs tp*cp {} divisible by ep*etp {}, and hsdp {} to fit in it",
-                          wide(in.layout.tp) * in.layout.cp, expert_ranks(in.layout), in.layout.hsdp);
+       return fmt::format(
+           "order tp-cp-ep-pp-dp needs tp*cp {} divisible by ep*etp {}, and hsdp {} to fit in it",
+           wide(in.layout.tp) * in.layout.cp, expert_ranks(in.layout), in.layout.hsdp);
      }},
     // Canonical: a module that the model lacks, or that another one contains, changes nothing.
     {"recompute", Link::pass, [](In in) { return !idle_module(in).empty(); },
@@ -407,7 +294,9 @@ int first_broken(const Layout& layout, const Job& job, Applies applies) {
 
 }  // namespace
 
-std::string_view rule_name(int rule) { return kTable[rule].name; }
+std::string_view rule_name(int rule) {
+  return kTable[rule].name;
+}
 
 int first_broken_rule(const Layout& layout, const Job& job) {
   return first_broken(layout, job, [](Link) { return true; });
@@ -416,10 +305,13 @@ int first_broken_rule(const Layout& layout, const Job& job) {
 int first_broken_rule(const Layout& layout, const Job& job, Link link) {
   if (link == Link::pass) return first_broken(layout, job, [](Link each) { return each == Link::pass; });
   if (link == Link::state) return first_broken(layout, job, [](Link each) { return each == Link::state; });
+  if (link == Link::chunk) return first_broken(layout, job, [](Link each) { return each == Link::chunk; });
   return first_broken(layout, job, [](Link each) { return each == Link::pipe; });
 }
 
-bool is_legal(const Layout& layout, const Job& job) { return first_broken_rule(layout, job) < 0; }
+bool is_legal(const Layout& layout, const Job& job) {
+  return first_broken_rule(layout, job) < 0;
+}
 
 std::string illegal_because(const Layout& layout, const Job& job) {
   const int rule = first_broken_rule(layout, job);

@@ -15,7 +15,8 @@ namespace tw {
 enum class Link : std::uint8_t {
   pass,   // mb, tp, sp, cp, cp_kind, ep, etp, dispatch, recompute modules, precision
   state,  // + dp, zero, hsdp, offload
-  pipe    // + pp, vpp, schedule, order, split, full recomputation by layers
+  chunk,  // + pp, vpp, split
+  pipe    // + schedule, order, full recomputation by layers
 };
 
 inline constexpr int kRules = 39;

@@ -7,9 +7,13 @@
 namespace tw {
 namespace {
 
-bool contains(GroupKey key, Dim dim) { return (key.dims & bit(dim)) != 0; }
+bool contains(GroupKey key, Dim dim) {
+  return (key.dims & bit(dim)) != 0;
+}
 
-Scope scope_of(Dim dim) { return dim == Dim::etp || dim == Dim::ep || dim == Dim::edp ? Scope::expert : Scope::attention; }
+Scope scope_of(Dim dim) {
+  return dim == Dim::etp || dim == Dim::ep || dim == Dim::edp ? Scope::expert : Scope::attention;
+}
 
 // Strides of axes laid innermost first.
 std::vector<Axis> laid(std::vector<Axis> axes) {
@@ -33,7 +37,10 @@ std::vector<Axis> expert_axes(const Layout& l) {
   }
   TW_CHECK(l.tp * l.cp % (l.ep * l.etp) == 0);
   const std::int32_t inside = l.tp * l.cp / (l.ep * l.etp);
-  return laid({{Dim::etp, l.etp, 1}, {Dim::ep, l.ep, 1}, {Dim::edp, inside, 1}, {Dim::pp, l.pp, 1},
+  return laid({{Dim::etp, l.etp, 1},
+               {Dim::ep, l.ep, 1},
+               {Dim::edp, inside, 1},
+               {Dim::pp, l.pp, 1},
                {Dim::edp, l.dp, 1}});
 }
 
@@ -51,7 +58,9 @@ std::vector<Axis> merged(const std::vector<Axis>& axes) {
   return out;
 }
 
-std::int32_t coordinate_on(Rank rank, const Axis& axis) { return rank.value() / axis.stride % axis.size; }
+std::int32_t coordinate_on(Rank rank, const Axis& axis) {
+  return rank.value() / axis.stride % axis.size;
+}
 
 // All ranks from `first` along the axes, the innermost fastest.
 std::vector<Rank> walk(Rank first, const std::vector<Axis>& axes) {
@@ -97,7 +106,8 @@ SplitAxes state_groups(const Layout& layout, Scope scope) {
 
 }  // namespace
 
-RankGrid::RankGrid(const Layout& layout) : ranks_(layout.gpus()), axes_{attention_axes(layout), expert_axes(layout)} {
+RankGrid::RankGrid(const Layout& layout)
+    : ranks_(layout.gpus()), axes_{attention_axes(layout), expert_axes(layout)} {
   for (const std::vector<Axis>& axes : axes_) TW_CHECK(ranks_of(axes) == ranks_);
 }
 
@@ -136,7 +146,9 @@ std::vector<Axis> RankGrid::group_axes(GroupKey key) const {
   return merged(kept);
 }
 
-std::int32_t RankGrid::group_size(GroupKey key) const { return ranks_of(group_axes(key)); }
+std::int32_t RankGrid::group_size(GroupKey key) const {
+  return ranks_of(group_axes(key));
+}
 
 std::vector<Rank> RankGrid::group_of(Rank rank, GroupKey key) const {
   const std::vector<Axis> kept = group_axes(key);
@@ -156,9 +168,13 @@ std::vector<std::vector<Rank>> RankGrid::groups(GroupKey key) const {
   return out;
 }
 
-std::vector<Axis> state_shard_group(const Layout& layout, Scope scope) { return state_groups(layout, scope).inner; }
+std::vector<Axis> state_shard_group(const Layout& layout, Scope scope) {
+  return state_groups(layout, scope).inner;
+}
 
-std::vector<Axis> state_replica_group(const Layout& layout, Scope scope) { return state_groups(layout, scope).outer; }
+std::vector<Axis> state_replica_group(const Layout& layout, Scope scope) {
+  return state_groups(layout, scope).outer;
+}
 
 std::int32_t ranks_of(const std::vector<Axis>& axes) {
   std::int32_t ranks = 1;

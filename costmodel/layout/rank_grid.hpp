@@ -22,9 +22,15 @@ struct GroupKey {
   std::uint8_t dims = 0;  // bit mask of 1 << Dim
   friend bool operator==(const GroupKey&, const GroupKey&) = default;
 };
-constexpr std::uint8_t bit(Dim dim) { return static_cast<std::uint8_t>(1u << static_cast<int>(dim)); }
-constexpr GroupKey attention_group(std::uint8_t dims) { return {Scope::attention, dims}; }
-constexpr GroupKey expert_group(std::uint8_t dims) { return {Scope::expert, dims}; }
+constexpr std::uint8_t bit(Dim dim) {
+  return static_cast<std::uint8_t>(1u << static_cast<int>(dim));
+}
+constexpr GroupKey attention_group(std::uint8_t dims) {
+  return {Scope::attention, dims};
+}
+constexpr GroupKey expert_group(std::uint8_t dims) {
+  return {Scope::expert, dims};
+}
 
 struct Axis {
   Dim dim;
