@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <span>
 
+#include "costmodel/neutral_keys.hpp"
 #include "topology/check.hpp"
 #include "topology/registry.hpp"
 
@@ -15,123 +15,8 @@ namespace {
 constexpr std::int32_t kMaxSize = 1 << 24;
 constexpr double kMaxParameters = 9.0e15;  // below 2^53: counts stay exact as doubles
 
-// Keys that change neither shapes nor FLOPs: tokens, numerics, positions that carry no weights, loss
-// terms, dropout, storage, generation and bookkeeping. Keys that begin with "_" are private notes.
-constexpr std::string_view kNeutral[] = {"activation_function",
-                                         "attention_dropout",
-                                         "attention_probs_dropout_prob",
-                                         "attn_pdrop",
-                                         "attn_implementation",
-                                         "auto_map",
-                                         "aux_loss_alpha",
-                                         "bad_words_ids",
-                                         "begin_suppress_tokens",
-                                         "bos_token_id",
-                                         "chunk_size_feed_forward",
-                                         "classifier_dropout",
-                                         "clip_qkv",
-                                         "decoder_start_token_id",
-                                         "diversity_penalty",
-                                         "do_sample",
-                                         "dtype",
-                                         "early_stopping",
-                                         "embd_pdrop",
-                                         "encoder_no_repeat_ngram_size",
-                                         "eos_token_id",
-                                         "ep_size",
-                                         "exponential_decay_length_penalty",
-                                         "finetuning_task",
-                                         "forced_bos_token_id",
-                                         "forced_eos_token_id",
-                                         "gradient_checkpointing",
-                                         "hidden_act",
-                                         "hidden_dropout",
-                                         "hidden_dropout_prob",
-                                         "id2label",
-                                         "initial_context_length",
-                                         "initializer_range",
-                                         "is_decoder",
-                                         "label2id",
-                                         "layer_norm_eps",
-                                         "layer_norm_epsilon",
-                                         "length_penalty",
-                                         "max_length",
-                                         "max_position_embeddings",
-                                         "max_sequence_length",
-                                         "min_length",
-                                         "model_type",
-                                         "n_ctx",
-                                         "name_or_path",
-                                         "no_repeat_ngram_size",
-                                         "norm_topk_prob",
-                                         "num_beam_groups",
-                                         "num_beams",
-                                         "num_labels",
-                                         "num_return_sequences",
-                                         "output_attentions",
-                                         "output_hidden_states",
-                                         "output_router_logits",
-                                         "output_scores",
-                                         "pad_token_id",
-                                         "partial_rotary_factor",
-                                         "prefix",
-                                         "pretraining_tp",
-                                         "problem_type",
-                                         "quantization",
-                                         "quantization_config",
-                                         "remove_invalid_values",
-                                         "reorder_and_upcast_attn",
-                                         "repetition_penalty",
-                                         "resid_pdrop",
-                                         "return_dict",
-                                         "return_dict_in_generate",
-                                         "rms_norm_eps",
-                                         "rope_interleave",
-                                         "rope_parameters",
-                                         "rope_scaling",
-                                         "rope_theta",
-                                         "rotary_emb_base",
-                                         "rotary_pct",
-                                         "routed_scaling_factor",
-                                         "router_aux_loss_coef",
-                                         "router_jitter_noise",
-                                         "scale_attn_by_inverse_layer_idx",
-                                         "scale_attn_weights",
-                                         "scoring_func",
-                                         "sep_token_id",
-                                         "seq_aux",
-                                         "summary_activation",
-                                         "summary_first_dropout",
-                                         "summary_proj_to_labels",
-                                         "summary_type",
-                                         "summary_use_proj",
-                                         "suppress_tokens",
-                                         "swiglu_alpha",
-                                         "swiglu_limit",
-                                         "task_specific_params",
-                                         "temperature",
-                                         "tf_legacy_loss",
-                                         "tie_encoder_decoder",
-                                         "tokenizer_class",
-                                         "top_k",
-                                         "top_p",
-                                         "torch_dtype",
-                                         "torchscript",
-                                         "transformers_version",
-                                         "typical_p",
-                                         "unsloth_fixed",
-                                         "unsloth_version",
-                                         "use_bfloat16",
-                                         "use_cache",
-                                         "use_mrope",
-                                         "use_parallel_residual"};
-
 // Keys that leave the shape alone only while they are off.
 constexpr std::string_view kMustBeFalse[] = {"add_cross_attention", "is_encoder_decoder"};
-
-bool holds(std::span<const std::string_view> list, std::string_view key) {
-  return std::find(list.begin(), list.end(), key) != list.end();
-}
 
 bool is_language_model(std::string_view architecture) {
   return architecture.ends_with("ForCausalLM") || architecture.ends_with("LMHeadModel");
@@ -262,7 +147,7 @@ void Config::repeated(std::string_view key, std::int32_t value, std::string_view
 
 void Config::refuse_unread() const {
   for (const std::string& key : root_.keys()) {
-    if (key.starts_with('_') || read_.contains(key) || holds(kNeutral, key)) continue;
+    if (read_.contains(key) || is_neutral_key(key)) continue;
     fail(printable(key),
          "unknown key: it may change the model in a way not understood; remove it if it does not");
   }

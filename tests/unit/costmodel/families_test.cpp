@@ -34,7 +34,8 @@ std::string qwen2_moe(const std::string& keys) {
 std::string deepseek(const std::string& type, const std::string& keys) {
   return R"({"hidden_size":64,"intermediate_size":128,"num_attention_heads":4,"num_hidden_layers":6,
              "vocab_size":100,"n_routed_experts":16,"num_experts_per_tok":4,"moe_intermediate_size":32,
-             "n_shared_experts":2,"qk_nope_head_dim":16,"qk_rope_head_dim":8,"v_head_dim":12,"kv_lora_rank":20,
+             "n_shared_experts":2,"qk_nope_head_dim":16,"qk_rope_head_dim":8,"v_head_dim":12,
+              "kv_lora_rank":20,
              "model_type":")" +
          type + "\"" + keys + "}";
 }
