@@ -13,7 +13,7 @@ export CCACHE_NOHASHDIR ?= 1
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
-	@echo "Variables: JOBS=N (default: all cores), SKIP_DEPS=1 (install nothing), UPGRADE=1 (see setup/dependencies.sh)"
+	@echo "Variables: JOBS=N, SKIP_DEPS=1 (install nothing), UPGRADE=1 (see setup/dependencies.sh)"
 
 deps: ## install what is missing (apt; nothing is removed or upgraded)
 	@SKIP_DEPS='$(SKIP_DEPS)' UPGRADE='$(UPGRADE)' setup/dependencies.sh

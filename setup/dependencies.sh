@@ -66,12 +66,12 @@ as_root() {
 check_upgrades() {
   upgraded=$(printf '%s\n' "$1" | awk '$1 == "Inst" && $3 ~ /^\[/ { printf "%s ", $2 }')
   [ -z "$upgraded" ] || [ -n "${UPGRADE:-}" ] ||
-    die "installing $2would upgrade: $upgraded- nothing was changed; to allow it, add UPGRADE=1 to the make command"
+    die "installing $2would upgrade: $upgraded- nothing was changed; add UPGRADE=1 to allow it"
 }
 
 install_packages() {
   command -v apt-get > /dev/null 2>&1 ||
-    die "missing (Debian names): $1- and no apt-get here; install them, then add SKIP_DEPS=1 to the make command"
+    die "missing (Debian names): $1- and no apt-get here; install them, then add SKIP_DEPS=1"
   root=$(as_root "$1")
   say "missing: $1"
   say "apt-get update"
@@ -85,7 +85,8 @@ install_packages() {
   say "apt-get install $options $1"
   # Standard error is kept for the one line of a failure.
   # shellcheck disable=SC2086
-  errors=$($root env DEBIAN_FRONTEND=noninteractive apt-get install -qq $options $1 2>&1 > /dev/null < /dev/null) ||
+  errors=$($root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -qq $options $1 2>&1 > /dev/null < /dev/null) ||
     die "cannot install $1- apt-get says: $(printf '%s\n' "$errors" | grep -m 1 '^E:')"
 }
 

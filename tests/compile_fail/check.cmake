@@ -6,7 +6,8 @@ if(NOT first MATCHES "^// error: (.+)$")
 endif()
 set(expected "${CMAKE_MATCH_1}")
 
-set(command ${CMAKE_COMMAND} -E env LC_ALL=C ${COMPILER} -std=c++20 -fsyntax-only -fdiagnostics-color=never -I${ROOT} ${SOURCE})
+set(command ${CMAKE_COMMAND} -E env LC_ALL=C ${COMPILER} -std=c++20
+  -fsyntax-only -fdiagnostics-color=never -I${ROOT} ${SOURCE})
 execute_process(COMMAND ${command} RESULT_VARIABLE status ERROR_VARIABLE text)
 if(NOT status EQUAL 0)
   message(FATAL_ERROR "${SOURCE} must compile without TW_MUST_FAIL:\n${text}")

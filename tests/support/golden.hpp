@@ -19,8 +19,8 @@ inline void expect_golden(std::string_view name, std::string_view text) {
   fs::create_directories(made.parent_path());
   write_file(made.string(), text);
   ASSERT_TRUE(fs::exists(reviewed)) << "no golden " << name << "; run tests/update_goldens.sh";
-  EXPECT_EQ(read_file(reviewed.string()), text) << "differs from tests/golden/" << name
-                                                << "; if it should, run tests/update_goldens.sh";
+  EXPECT_EQ(read_file(reviewed.string()), text)
+      << "differs from tests/golden/" << name << "; if it should, run tests/update_goldens.sh";
 }
 
 }  // namespace tw

@@ -12,11 +12,11 @@ namespace {
 using testing::IsEmpty;
 
 const std::vector<std::string> kModel = {"topology", "costmodel", "reports", "planner"};
-const std::vector<std::string> kAll = {"topology", "costmodel", "reports", "planner", "kernels",
-                                       "calibrate", "train", "tests"};
+const std::vector<std::string> kAll = {"topology", "costmodel", "reports", "planner",
+                                       "kernels",  "calibrate", "train",   "tests"};
 const std::vector<std::string> kCode = {".cpp", ".hpp", ".cu", ".cuh"};
 const std::vector<std::string> kBuild = {"Makefile", "CMakeLists.txt", "CMakePresets.json", "README.md",
-                                         "cmake", "setup", "scenarios"};
+                                         "cmake",    "setup",          "scenarios"};
 
 template <class Rule>
 Findings all_of(const std::vector<SourceFile>& files, const Rule& rule) {
@@ -30,15 +30,19 @@ Findings all_of(const std::vector<SourceFile>& files, const Rule& rule) {
 }
 
 std::vector<SourceFile> text_files() {
-  std::vector<SourceFile> files = files_under(kAll, {".cpp", ".hpp", ".cu", ".cuh", ".sh", ".cmake", ".txt", ".json"});
+  std::vector<SourceFile> files =
+      files_under(kAll, {".cpp", ".hpp", ".cu", ".cuh", ".sh", ".cmake", ".txt", ".json"});
   for (SourceFile& file : files_under(kBuild, {".cmake", ".sh", ".json"})) files.push_back(std::move(file));
   return files;
 }
 
-TEST(House, FoldersDependOneWay) { EXPECT_THAT(all_of(files_under(kAll, kCode), forbidden_includes), IsEmpty()); }
+TEST(House, FoldersDependOneWay) {
+  EXPECT_THAT(all_of(files_under(kAll, kCode), forbidden_includes), IsEmpty());
+}
 
 TEST(House, FilesHaveAtMost400Lines) {
-  EXPECT_THAT(all_of(files_under(kAll, kCode), [](const SourceFile& file) { return too_long(file, 400); }), IsEmpty());
+  EXPECT_THAT(all_of(files_under(kAll, kCode), [](const SourceFile& file) { return too_long(file, 400); }),
+              IsEmpty());
 }
 
 TEST(House, UnitFactorsStandInUnitsAlone) {
@@ -50,12 +54,16 @@ TEST(House, UnitFactorsStandInUnitsAlone) {
 }
 
 TEST(House, TheModelHasNoVirtualFunctionAndNoEnvironment) {
-  const std::vector<std::string> forbidden = {"virtual", "getenv", "secure_getenv", "setenv", "putenv", "environ"};
-  EXPECT_THAT(all_of(files_under(kModel, kCode), [&](const SourceFile& file) { return words(file, forbidden); }),
-              IsEmpty());
+  const std::vector<std::string> forbidden = {"virtual", "getenv", "secure_getenv",
+                                              "setenv",  "putenv", "environ"};
+  EXPECT_THAT(
+      all_of(files_under(kModel, kCode), [&](const SourceFile& file) { return words(file, forbidden); }),
+      IsEmpty());
 }
 
-TEST(House, NoPathOfOneMachine) { EXPECT_THAT(all_of(text_files(), machine_paths), IsEmpty()); }
+TEST(House, NoPathOfOneMachine) {
+  EXPECT_THAT(all_of(text_files(), machine_paths), IsEmpty());
+}
 
 // "source" or "_source", with something in it.
 bool names_source(const JsonView& node) {
@@ -84,19 +92,21 @@ bool has_source(const JsonView& node) {
 }
 
 TEST(House, ASourceIsAKeyOfTheDocumentOrOfEachEntry) {
-  for (const char* text : {R"({"source": "x"})", R"({"_source": ["x"]})", R"([{"source": "x"}, {"source": "y"}])",
-                           R"({"rows": [{"source": "x"}, {"source": "y"}]})"}) {
+  for (const char* text :
+       {R"({"source": "x"})", R"({"_source": ["x"]})", R"([{"source": "x"}, {"source": "y"}])",
+        R"({"rows": [{"source": "x"}, {"source": "y"}]})"}) {
     EXPECT_TRUE(has_source(parse_json(text, "planted"))) << text;
   }
-  for (const char* text : {R"({"a": {"source": "x"}})", R"({"source": ""})", "[]", R"([{"source": "x"}, {}])", "1",
-                           R"({"rows": [{"source": "x"}, {}]})", R"({"rows": []})"}) {
+  for (const char* text : {R"({"a": {"source": "x"}})", R"({"source": ""})", "[]", R"([{"source": "x"}, {}])",
+                           "1", R"({"rows": [{"source": "x"}, {}]})", R"({"rows": []})"}) {
     EXPECT_FALSE(has_source(parse_json(text, "planted"))) << text;
   }
 }
 
 TEST(House, EveryScenarioNamesItsSource) {
   for (const SourceFile& file : files_under({"scenarios"}, {".json"})) {
-    EXPECT_TRUE(has_source(parse_json(file.text, file.path))) << file.path << ": no \"source\" or \"_source\"";
+    EXPECT_TRUE(has_source(parse_json(file.text, file.path)))
+        << file.path << ": no \"source\" or \"_source\"";
   }
 }
 

@@ -26,7 +26,9 @@ const std::map<std::string, std::set<std::string>>& may_use() {
   return table;
 }
 
-std::string top_folder(std::string_view path) { return std::string(path.substr(0, path.find('/'))); }
+std::string top_folder(std::string_view path) {
+  return std::string(path.substr(0, path.find('/')));
+}
 
 Findings per_line(const SourceFile& file, std::string_view text,
                   const std::function<std::string(const std::string& line)>& fault) {
@@ -66,8 +68,10 @@ std::string factor_in(const std::string& line) {
   static const std::regex limit("\\bconstexpr\\b.*\\bk(M(ax|ost)[A-Z]\\w*|\\w*Limit)\\s*=");
   if (std::regex_search(line, limit)) return "";
   std::smatch match;
-  if (std::regex_search(line, match, shift)) return "unit factor " + match.str() + "; it belongs in topology/units";
-  for (auto it = std::sregex_iterator(line.begin(), line.end(), literal); it != std::sregex_iterator(); ++it) {
+  if (std::regex_search(line, match, shift))
+    return "unit factor " + match.str() + "; it belongs in topology/units";
+  for (auto it = std::sregex_iterator(line.begin(), line.end(), literal); it != std::sregex_iterator();
+       ++it) {
     if (is_factor((*it)[2])) return "unit factor " + (*it)[2].str() + "; it belongs in topology/units";
   }
   return "";
@@ -95,7 +99,9 @@ Findings too_long(const SourceFile& file, int limit) {
           std::to_string(limit)};
 }
 
-Findings unit_factors(const SourceFile& file) { return per_line(file, code_of(file.text), factor_in); }
+Findings unit_factors(const SourceFile& file) {
+  return per_line(file, code_of(file.text), factor_in);
+}
 
 Findings words(const SourceFile& file, const std::vector<std::string>& forbidden) {
   std::string any;
@@ -108,7 +114,16 @@ Findings words(const SourceFile& file, const std::vector<std::string>& forbidden
 }
 
 Findings machine_paths(const SourceFile& file) {
-  static const std::regex path("(^|[^A-Za-z0-9_.*-])/(" "work" "|" "root" "|" "tmp" "|" "home" ")/");
+  static const std::regex path(
+      "(^|[^A-Za-z0-9_.*-])/("
+      "work"
+      "|"
+      "root"
+      "|"
+      "tmp"
+      "|"
+      "home"
+      ")/");
   return per_line(file, file.text, [](const std::string& line) -> std::string {
     return std::regex_search(line, path) ? "a path of one machine" : "";
   });

@@ -40,7 +40,9 @@ std::size_t end_of_raw_string(std::string_view text, std::size_t open) {
   return after(text, close, paren);
 }
 
-bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
+bool is_word(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';
+}
 
 // The end of what is no code at i; i itself where code stands.
 std::size_t end_of_blank(std::string_view text, std::size_t i) {
