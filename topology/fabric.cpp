@@ -24,15 +24,18 @@ struct NicLoad {
 // Rate of each of `active` ranks of a node, all equal. derived: a rank uses its own NIC, or, when
 // that one is left out, all NICs that are kept (forwarded over NVLink, as NCCL does since 2.12:
 // "Doubling all2all Performance with NCCL 2.12", NVIDIA blog). By Hall's condition the rate is the
-// least of rate/users over kept NICs and, if any is left out, of kept rate/active. The best set to
-// leave out is a prefix in order of rate/users; a lost NIC is simply the slowest.
+// least of rate/users over kept NICs and, if any is left out, of kept rate/active and one NIC's rate
+// (k ranks use at most k NICs). The best set to leave out is a prefix in order of rate/users; a lost
+// NIC is simply the slowest.
 double node_rate(std::vector<NicLoad>& nics, std::int32_t active) {
   const auto per_user = [](const NicLoad& nic) { return nic.users == 0 ? kUnlimited : nic.rate / nic.users; };
   std::sort(nics.begin(), nics.end(), [&](const NicLoad& a, const NicLoad& b) { return per_user(a) < per_user(b); });
-  double kept = 0, best = 0;
+  double kept = 0, fastest = 0, best = 0;
   for (std::size_t out = nics.size(); out-- > 0;) {
     kept += nics[out].rate;
-    best = std::max(best, std::min(per_user(nics[out]), out == 0 ? kUnlimited : kept / active));
+    fastest = std::max(fastest, nics[out].rate);
+    const double shared = std::min(kept / active, fastest);
+    best = std::max(best, out == 0 ? per_user(nics[out]) : std::min(per_user(nics[out]), shared));
   }
   return best;
 }

@@ -78,7 +78,8 @@ class StrictParser {
 
   bool operator()(int depth, Ordered::parse_event_t event, Ordered& parsed) {
     using Event = Ordered::parse_event_t;
-    if (depth > kMaxDepth) throw InputError(file_, "", "nested deeper than 64 levels");
+    const bool opens = event == Event::object_start || event == Event::array_start;
+    if (opens && depth >= kMaxDepth) throw InputError(file_, "", "nested deeper than 64 levels");
     if (event == Event::object_start) keys_.emplace_back();
     if (event == Event::object_end) keys_.pop_back();
     if (event == Event::key && !keys_.back().insert(parsed.get<std::string>()).second) {

@@ -111,6 +111,20 @@ std::string print_scaled(double value) {
   return number_text(value / last.factor) + " " + std::string(last.name);
 }
 
+// Whole counts stay exact where a double would round: "9007199254740993 B".
+std::optional<Bytes> whole_bytes(std::string_view text) {
+  text = trimmed(text);
+  std::int64_t count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (error != std::errc() || count < 0) return std::nullopt;
+  const std::string_view name = trimmed(text.substr(static_cast<std::size_t>(end - text.data())));
+  for (const Unit& unit : kByteUnits) {
+    const auto factor = static_cast<std::int64_t>(unit.factor);
+    if (unit.name == name && count <= std::numeric_limits<std::int64_t>::max() / factor) return Bytes(count * factor);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 template <class Q>
@@ -124,6 +138,7 @@ template <>
 Parsed<Bytes> parse_unit<Bytes>(std::string_view text) {
   const Parsed<double> number = scaled<Bytes>(text);
   if (!number.value) return {std::nullopt, number.error};
+  if (const auto whole = whole_bytes(text)) return {whole, {}};
   constexpr double kLimit = 9.2e18;
   if (*number.value > kLimit) return {std::nullopt, "too large; at most 8 EiB"};
   if (*number.value != std::floor(*number.value)) return {std::nullopt, "not a whole number of bytes"};
