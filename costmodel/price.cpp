@@ -130,6 +130,8 @@ PricedOp Pricer::price(const Op& op, const PassLinks& links) {
   out.network_tier = estimate.curve == CurveId::inter_collective;
   out.synchronises = std::holds_alternative<Synchronise>(op.work);
   out.weight_half = op.weight_half;
+  out.provenance = estimate.provenance;
+  out.extrapolated = estimate.extrapolated;
   out.after = op.after;
   return out;
 }

@@ -35,6 +35,8 @@ struct Traffic {
     op.spread = std::max(op.spread, static_cast<float>(e.spread));
     op.curve = std::max(op.curve, e.curve);
     op.network_tier = op.network_tier || links.nodes > 1;
+    op.provenance = std::max(op.provenance, e.provenance);
+    op.extrapolated = op.extrapolated || e.extrapolated;
   }
   // Reduce-scatter over the shard group, then all-reduce of the shard over the replicas.
   void add_reduce(PricedOp& op, const Groups& groups_of, std::int64_t elements) const {
@@ -146,9 +148,8 @@ StateCost state_cost(const PassCost& pass, const Layout& layout, const Machine& 
   }
   out.embedding = kind_state(pass.embedding, traffic, when);
   out.head = kind_state(pass.head, traffic, when);
-  const PricedOp gather = traffic.gather(pass.kinds.front().weights), reduce = traffic.reduce(pass.kinds.front().weights);
-  out.gather_spread = gather.spread, out.reduce_spread = reduce.spread;
-  out.gather_curve = gather.curve, out.reduce_curve = reduce.curve;
+  out.gather = traffic.gather(pass.kinds.front().weights);
+  out.reduce = traffic.reduce(pass.kinds.front().weights);
   return out;
 }
 

@@ -23,11 +23,9 @@ struct KindState {
 struct StateCost {
   std::vector<KindState> kinds;
   KindState embedding, head;
-  float gather_spread = 0, reduce_spread = 0;
-  CurveId gather_curve = CurveId::intra_collective, reduce_curve = CurveId::intra_collective;
+  PricedOp gather, reduce;      // of the first kind of layer: their curve, spread and source
   bool gathers_every = false;   // every micro-batch, forward and backward
   bool reduces_every = false;
-  double norm = 0;              // seconds of the gradient norm's all-reduce and the partial norms' weights
 };
 
 StateCost state_cost(const PassCost& pass, const Layout& layout, const Machine& machine);

@@ -42,6 +42,14 @@ class Step {
     TW_CHECK(chunks_ <= kMostChunks);
   }
 
+  void visit(std::int32_t stage, const PartVisitor& part) {
+    split();
+    each_chunk_of(stage, [&](std::int32_t c, double share) {
+      each_part(chunk_[static_cast<std::size_t>(c)],
+                [&](const KindPass& pass, const KindState& state, std::int32_t n) { part(pass, state, share * n); });
+    });
+  }
+
   Cost run(std::vector<StageDetail>* details) {
     split();
     memory(details);
@@ -109,19 +117,26 @@ class Step {
     return t;
   }
 
-  std::int32_t device(std::int32_t chunk) const { return schedule_.device(shape_, chunk, 0); }
+  // Calls add(chunk, share) for every chunk that a stage holds; with two copies of the weights each
+  // copy sees half of the micro-batches.
+  template <class F>
+  void each_chunk_of(std::int32_t stage, F&& add) const {
+    const double share = 1.0 / schedule_.weight_copies;
+    for (std::int32_t c = 0; c < chunks_; ++c) {
+      for (std::int32_t copy = 0; copy < schedule_.weight_copies; ++copy) {
+        if (schedule_.device(shape_, c, copy) == stage) add(c, share);
+      }
+    }
+  }
 
   void memory(std::vector<StageDetail>* details) {
     std::int64_t most = -1;
     for (std::int32_t s = 0; s < l_.pp; ++s) {
       StageMemory held(x_, c_);
-      for (std::int32_t c = 0; c < chunks_; ++c) {
-        for (std::int32_t copy = 0; copy < schedule_.weight_copies; ++copy) {
-          if (schedule_.device(shape_, c, copy) != s) continue;
-          const Chunk& chunk = chunk_[static_cast<std::size_t>(c)];
-          held.hold({chunk.own, chunk.plain, schedule_.in_flight(shape_, s, c), chunk.embedding, chunk.head});
-        }
-      }
+      each_chunk_of(s, [&](std::int32_t c, double) {
+        const Chunk& chunk = chunk_[static_cast<std::size_t>(c)];
+        held.hold({chunk.own, chunk.plain, schedule_.in_flight(shape_, s, c), chunk.embedding, chunk.head});
+      });
       const MemoryUse use = held.use();
       if (details) details->push_back({use, 0});
       if (use.total() <= most) continue;
@@ -149,18 +164,12 @@ class Step {
 
   Device device_sum(std::int32_t s) const {
     Device d;
-    for (std::int32_t c = 0; c < chunks_; ++c) {
-      for (std::int32_t copy = 0; copy < schedule_.weight_copies; ++copy) {
-        if (schedule_.device(shape_, c, copy) != s) continue;
-        add_chunk(d, c);
-      }
-    }
+    each_chunk_of(s, [&](std::int32_t c, double share) { add_chunk(d, c, share); });
     return d;
   }
 
-  void add_chunk(Device& d, std::int32_t c) const {
+  void add_chunk(Device& d, std::int32_t c, double share) const {
     const ChunkTime& t = times_[static_cast<std::size_t>(c)];
-    const double share = 1.0 / schedule_.weight_copies;  // each copy sees that part of the micro-batches
     d.work += share * (t.forward + t.backward + t.weight);
     d.forward += t.forward, d.backward += t.backward + t.weight;
     double longest = 0;
@@ -180,22 +189,19 @@ class Step {
   }
 
   void add_terms(TermSeconds& sum, std::int32_t s, double& busy) const {
-    for (std::int32_t c = 0; c < chunks_; ++c) {
-      for (std::int32_t copy = 0; copy < schedule_.weight_copies; ++copy) {
-        if (schedule_.device(shape_, c, copy) != s) continue;
-        const double times = static_cast<double>(shape_.microbatches) / schedule_.weight_copies;
-        each_part(chunk_[static_cast<std::size_t>(c)], [&](const KindPass& pass, const KindState& state, std::int32_t n) {
-          sum.add(state.f.terms, times * n);
-          busy += times * n * (state.f.busy + state.b.busy);
-          if (!schedule_.splits_weight) return sum.add(state.b.terms, times * n);
-          sum.add(pass.input.terms, times * n);
-          sum.add(pass.w.terms, times * n);
-        });
-        if (c_.state->gathers_every) {
-          sum.add(Term::gather, c_.state->gather_curve, times * c_.state->kinds.front().gather, c_.state->gather_spread);
-        }
+    each_chunk_of(s, [&](std::int32_t c, double share) {
+      const double times = share * static_cast<double>(shape_.microbatches);
+      each_part(chunk_[static_cast<std::size_t>(c)], [&](const KindPass& pass, const KindState& state, std::int32_t n) {
+        sum.add(state.f.terms, times * n);
+        busy += times * n * (state.f.busy + state.b.busy);
+        if (!schedule_.splits_weight) return sum.add(state.b.terms, times * n);
+        sum.add(pass.input.terms, times * n);
+        sum.add(pass.w.terms, times * n);
+      });
+      if (c_.state->gathers_every) {
+        sum.add(Term::gather, c_.state->gather.curve, times * c_.state->kinds.front().gather, c_.state->gather.spread);
       }
-    }
+    });
   }
 
   void time(std::vector<StageDetail>* details) {
@@ -234,8 +240,8 @@ class Step {
     scale_errors(t, own, own + std::max(rest - hops, 0.0));
     const StateCost& state = *c_.state;
     const bool early = x_.machine.profile->state.overlap_gather;
-    t.add(Term::gather, state.gather_curve, early ? extra.first : extra.gathers, state.gather_spread);
-    t.add(Term::reduce, state.reduce_curve, extra.last, state.reduce_spread);
+    t.add(Term::gather, state.gather.curve, early ? extra.first : extra.gathers, state.gather.spread);
+    t.add(Term::reduce, state.reduce.curve, extra.last, state.reduce.spread);
     const double norm = x_.machine.calibration->synchronise().value;
     t.add(Term::optimizer, CurveId::elementwise, extra.optimizer + norm, 0);
     t.add(Term::host, CurveId::host, x_.per_step, 0);
@@ -270,6 +276,10 @@ class Step {
 };
 
 }  // namespace
+
+void each_part_of_stage(const StepContext& context, const Chain& chain, std::int32_t stage, const PartVisitor& part) {
+  Step(context, chain).visit(stage, part);
+}
 
 Cost step_cost(const StepContext& context, const Chain& chain, std::vector<StageDetail>* stages) {
   return Step(context, chain).run(stages);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <vector>
 
 #include "costmodel/cost.hpp"
@@ -42,6 +43,10 @@ struct StageDetail {
   MemoryUse memory;
   double work = 0;  // seconds of a stage's own forward and backward over the step
 };
+
+// Calls part(pass, state, layers) for everything that one stage holds, embedding and head included.
+using PartVisitor = std::function<void(const KindPass& pass, const KindState& state, double layers)>;
+void each_part_of_stage(const StepContext& context, const Chain& chain, std::int32_t stage, const PartVisitor& part);
 
 Cost step_cost(const StepContext& context, const Chain& chain, std::vector<StageDetail>* stages = nullptr);
 

@@ -49,7 +49,7 @@ Json Json::array() {
 }
 
 Json& Json::set(std::string_view key, Json value) {
-  value_->json[std::string(key)] = std::move(value.value_->json);
+  value_->json[is_utf8(key) ? std::string(key) : printable(key, key.size())] = std::move(value.value_->json);
   return *this;
 }
 

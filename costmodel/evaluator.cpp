@@ -1,0 +1,108 @@
+#include "costmodel/evaluator.hpp"
+
+#include <unordered_map>
+
+namespace tw {
+namespace {
+
+std::uint64_t mix(std::uint64_t hash, std::uint64_t value) {
+  hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
+  return hash ^ (hash >> 32);
+}
+
+std::uint64_t packed(std::initializer_list<std::int64_t> values) {
+  std::uint64_t hash = 0x243f6a8885a308d3u;
+  for (const std::int64_t value : values) hash = mix(hash, static_cast<std::uint64_t>(value));
+  return hash;
+}
+
+struct PassKeyHash {
+  std::size_t operator()(const PassKey& k) const {
+    return packed({k.mb << 8 | k.tp, k.cp << 12 | k.ep, k.etp << 4 | k.sp,
+                   static_cast<int>(k.cp_kind) << 16 | static_cast<int>(k.dispatch) << 8 | static_cast<int>(k.precision),
+                   k.recompute.full << 20 | k.recompute.modules});
+  }
+};
+
+// dp, zero, hsdp and offload of one pass.
+struct StateKey {
+  const PassCost* pass;
+  std::int32_t dp, hsdp;
+  std::int16_t zero, offload, order, pp;  // pp only where it lies inside dp
+  friend bool operator==(const StateKey&, const StateKey&) = default;
+};
+struct StateKeyHash {
+  std::size_t operator()(const StateKey& k) const {
+    return packed({static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(k.pass)),
+                   std::int64_t{k.dp} << 24 | k.hsdp, k.zero << 12 | k.offload << 8 | k.order, k.pp});
+  }
+};
+
+}  // namespace
+
+struct Evaluator::Cache {
+  StepContext context;
+  EvaluatorSettings settings;
+  Pricer pricer;
+  std::unordered_map<PassKey, std::unique_ptr<PassCost>, PassKeyHash> passes;
+  std::unordered_map<StateKey, std::unique_ptr<StateCost>, StateKeyHash> states;
+  // The search visits layouts of one pass, then of one state, one after another.
+  PassKey last_key;
+  const PassCost* last_pass = nullptr;
+  StateKey last_state_key{};
+  const StateCost* last_state = nullptr;
+
+  const PassCost* pass(PassKey key) {
+    key.recompute.full_layers = 0;  // which layers are recomputed is the step's matter
+    if (last_pass && key == last_key) return last_pass;
+    auto found = passes.find(key);
+    if (found == passes.end()) {
+      if (passes.size() >= settings.most_passes) states.clear(), passes.clear(), last_state = nullptr;
+      const EmitInput input{context.job.model, context.machine.profile, key, context.job.seq, settings.routing};
+      found = passes.emplace(key, std::make_unique<PassCost>(pass_cost(input, context.machine, pricer))).first;
+    }
+    last_key = key;
+    return last_pass = found->second.get();
+  }
+
+  const StateCost* state(const PassCost* pass, const Layout& l) {
+    const bool inside = l.order == AxisOrder::tp_cp_ep_pp_dp;
+    const StateKey key{pass, l.dp, l.hsdp, static_cast<std::int16_t>(l.zero), static_cast<std::int16_t>(l.offload),
+                       static_cast<std::int16_t>(l.order), static_cast<std::int16_t>(inside ? l.pp : 0)};
+    if (last_state && key == last_state_key) return last_state;
+    auto found = states.find(key);
+    if (found == states.end()) {
+      found = states.emplace(key, std::make_unique<StateCost>(state_cost(*pass, l, context.machine))).first;
+    }
+    last_state_key = key;
+    return last_state = found->second.get();
+  }
+};
+
+Evaluator::Evaluator(const Job& job, const Machine& machine, const EvaluatorSettings& settings)
+    : cache_(new Cache{step_context(job, machine, settings.headroom), settings, Pricer(machine, Precision::bf16),
+                       {}, {}, {}, nullptr, {}, nullptr}) {}
+Evaluator::~Evaluator() = default;
+Evaluator::Evaluator(Evaluator&&) noexcept = default;
+
+Chain Evaluator::chain(const Layout& layout) {
+  Chain chain{&layout, nullptr, nullptr, nullptr, nullptr};
+  const PassKey key = pass_key(layout);
+  if (layout.recompute.full && layout.recompute.full_layers > 0) {
+    PassKey plain = key;
+    plain.recompute = {};
+    chain.plain = cache_->pass(plain);
+    chain.plain_state = cache_->state(chain.plain, layout);
+  }
+  chain.pass = cache_->pass(key);
+  chain.state = cache_->state(chain.pass, layout);
+  return chain;
+}
+
+Cost Evaluator::cost(const Layout& layout) { return step_cost(cache_->context, chain(layout)); }
+Cost Evaluator::cost(const Layout& layout, std::vector<StageDetail>& stages) {
+  return step_cost(cache_->context, chain(layout), &stages);
+}
+const StepContext& Evaluator::context() const { return cache_->context; }
+
+}  // namespace tw

@@ -1,0 +1,36 @@
+// Layout in, Cost out: the chain PassCost -> StateCost -> Step with its caches. One evaluator per
+// (model, batch, cluster, calibration, profile); it is not shared between threads.
+#pragma once
+
+#include <memory>
+
+#include "costmodel/step.hpp"
+
+namespace tw {
+
+struct EvaluatorSettings {
+  Bytes headroom;         // of device memory left free
+  Routing routing;
+  std::size_t most_passes = 20000;  // cached before the cache starts anew
+};
+
+class Evaluator {
+ public:
+  Evaluator(const Job& job, const Machine& machine, const EvaluatorSettings& settings);
+  ~Evaluator();
+  Evaluator(Evaluator&&) noexcept;
+
+  // The layout must be legal for the job.
+  Cost cost(const Layout& layout);
+  Cost cost(const Layout& layout, std::vector<StageDetail>& stages);
+  // Memory alone, without any time: what the search asks first.
+  const StepContext& context() const;
+  // The cached links, for op lists and explanations.
+  Chain chain(const Layout& layout);
+
+ private:
+  struct Cache;
+  std::unique_ptr<Cache> cache_;
+};
+
+}  // namespace tw

@@ -1,0 +1,42 @@
+#include "costmodel/profile.hpp"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "topology/registry.hpp"
+
+namespace tw {
+namespace {
+
+void check_names(const JsonView& file, const Profile& profile) {
+  const JsonView can = file.at("can");
+  for (std::size_t i = 0; i < profile.can.schedules.size(); ++i) {
+    const auto known = schedule_names();
+    if (std::find(known.begin(), known.end(), profile.can.schedules[i]) == known.end()) {
+      can.at("schedules")[i].fail("unknown schedule; known: " + joined({known.begin(), known.end()}));
+    }
+  }
+  for (std::size_t i = 0; i < profile.can.zero.size(); ++i) {
+    if (profile.can.zero[i] < 0 || profile.can.zero[i] > 3) can.at("zero")[i].fail("must be 0, 1, 2 or 3");
+  }
+  for (const std::string& option : profile.can.recompute) parse_recompute(option);
+  const auto fraction = [&](const char* key, double value) {
+    if (!(value >= 0 && value < 1)) file.at(key).fail("must be at least 0 and below 1");
+  };
+  fraction("gpu_speed_spread", profile.gpu_speed_spread);
+  fraction("spread", profile.spread);
+  if (profile.sources.empty()) file.at("sources").fail("must name at least one source");
+}
+
+}  // namespace
+
+Profile load_profile(std::string_view name_or_path) {
+  const std::string path = scenario_path("frameworks", name_or_path);
+  const JsonView file = load_json(path);
+  auto profile = read<Profile>(file);
+  check_names(file, profile);
+  profile.name = std::filesystem::path(path).stem().string();
+  return profile;
+}
+
+}  // namespace tw
