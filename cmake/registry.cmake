@@ -2,6 +2,9 @@
 # tw::FOLDER::STEM`; this lists them as the table `tw::all_FOLDER()`, declared in HEADER.
 function(tw_registry target folder header row)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cpp)
+  if(NOT sources)
+    return()
+  endif()
   list(SORT sources)
   set(declarations "")
   set(entries "")
