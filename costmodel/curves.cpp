@@ -19,8 +19,7 @@ constexpr Tile kTiles[] = {{128, 256}, {256, 128}, {128, 128}, {64, 256}, {256, 
 double tile_intensity(const Tile& tile) { return tile.m * tile.n / (tile.m + tile.n); }
 
 double relative_speed(const GemmCurve& curve, const Tile& tile) {
-  const double here = tile_intensity(tile), largest = tile_intensity(kTiles[0]);
-  return here / (here + curve.intensity) * (largest + curve.intensity) / largest;
+  return std::min(1.0, tile_intensity(tile) / curve.intensity);
 }
 
 double tile_rows(const TileWork& work, double height) {
@@ -53,7 +52,8 @@ double gemm_flops(const TileWork& work) { return 2 * work.rows * work.cols * wor
 
 Seconds gemm_time(const GemmCurve& curve, std::int32_t sms, BytesPerSec copy_rate, const TileWork& work) {
   const double compute = compute_seconds(curve, sms, work);
-  const double memory = operand_bytes(work) / (curve.memory_share * copy_rate.value);
+  const double streamed = operand_bytes(work) / (curve.memory_share * copy_rate.value);
+  const double memory = streamed + std::sqrt(curve.memory_ramp.value * streamed);
   const double larger = std::max(compute, memory), smaller = std::min(compute, memory);
   const double both = larger * std::pow(1 + std::pow(smaller / larger, curve.overlap), 1 / curve.overlap);
   return curve.overhead + Seconds(both);
@@ -87,9 +87,9 @@ Seconds memory_time(const MemoryCurve& curve, double bytes) {
   return curve.overhead + Seconds(bytes / curve.rate.value);
 }
 
-Seconds ramped(const LinkCurve& curve, Seconds wire, double steps) {
+Seconds ramped(const LinkCurve& curve, Seconds wire) {
   if (wire.value <= 0) return Seconds(0);
-  return wire * (1 + std::pow(curve.ramp.value * steps / wire.value, curve.power));
+  return wire * (1 + std::pow(curve.ramp.value / wire.value, curve.power));
 }
 
 }  // namespace tw

@@ -55,19 +55,20 @@ struct CalibratedDevice {
 TW_DESCRIBE(CalibratedDevice, gpu, architecture, sms, bf16, memory_rate, nvlink_one_way, pcie_one_way, power);
 
 // time = overhead + (compute^overlap + memory^overlap)^(1/overlap), the soft maximum of tensor-core
-// and memory time. compute: tiles in waves over the SMs, `tail` of a partly filled wave is paid;
+// and memory time. memory: s + sqrt(memory_ramp*s), s = bytes over memory_share of the copy rate
+// (short streams reach less of it). compute: tiles in waves over the SMs, `tail` of a partly filled wave is paid;
 // each tile works k + fill deep (pipeline fill and epilogue) at the SM's share of `rate`, slower
-// for small tiles by their flops per byte of shared memory: i/(i + intensity), i = m*n/(m+n).
+// where its flops per operand element, i = m*n/(m+n), are below `intensity`: then L2 feeds it.
 struct GemmCurve {
   FlopsPerSec rate;      // of the whole GPU in full waves of the largest tile
   FlopsPerSec odd_rate;  // n or k odd: no 16-byte loads
-  Seconds overhead;
+  Seconds overhead, memory_ramp;
   double fill = 0, tail = 0, intensity = 0, memory_share = 0, overlap = 0;
   double min_rows = 0, min_size = 0;  // range: m, then n and k
   Flops max_flops;
   Evidence evidence;
 };
-TW_DESCRIBE(GemmCurve, rate, odd_rate, overhead, fill, tail, intensity, memory_share, overlap, min_rows,
+TW_DESCRIBE(GemmCurve, rate, odd_rate, overhead, memory_ramp, fill, tail, intensity, memory_share, overlap, min_rows,
             min_size, max_flops, evidence);
 
 // time = overhead + batch*heads*(pairs + padding*q_len)*seconds_per_pair. padding: pairs' worth of
@@ -120,7 +121,7 @@ struct MemoryCurve {  // time = overhead + bytes / rate
 };
 TW_DESCRIBE(MemoryCurve, rate, overhead, min_bytes, max_bytes, evidence);
 
-// time = base + hops*hop + wire*(1 + (ramp*steps/wire)^power), wire = bytes on the busiest link
+// time = base + hops*hop + wire*(1 + (ramp/wire)^power), wire = bytes on the busiest link
 // over efficiency * link rate: messages shorter than the ramp reach less of the link. power < 1, so
 // time grows with bytes.
 struct LinkCurve {
@@ -224,7 +225,7 @@ Seconds attention_time(const AttentionCurve& curve, FlopsPerSec exponential, con
 
 Seconds memory_time(const MemoryCurve& curve, double bytes);
 // wire: seconds at the efficient rate; see LinkCurve.
-Seconds ramped(const LinkCurve& curve, Seconds wire, double steps);
+Seconds ramped(const LinkCurve& curve, Seconds wire);
 
 // Reads and checks a calibration file: rates positive, shares within (0, 1], power within (0, 1).
 CalibrationFile read_calibration(const JsonView& root);

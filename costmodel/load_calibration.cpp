@@ -29,7 +29,7 @@ void check_gemm(const JsonView& node, const GemmCurve& curve) {
   check(node, "odd_rate", curve.odd_rate.value, kPositive);
   check(node, "memory_share", curve.memory_share, kShare);
   if (curve.fill < 0) node.at("fill").fail("must be at least 0");
-  if (curve.intensity < 0) node.at("intensity").fail("must be at least 0");
+  check(node, "intensity", curve.intensity, kPositive);
   if (curve.tail < 0 || curve.tail > 1) node.at("tail").fail("must be from 0 to 1");
   if (curve.overlap < 1) node.at("overlap").fail("must be at least 1 (1: compute and memory add)");
   check_evidence(node.at("evidence"), curve.evidence);

@@ -67,7 +67,8 @@ Seconds shortest(const std::vector<KernelRow>& rows) {
 
 void set_range(GemmCurve& curve, const std::vector<KernelRow>& rows) {
   curve.max_flops = Flops(0);
-  curve.min_rows = curve.min_size = work_of(rows.front()).rows;
+  curve.min_rows = work_of(rows.front()).rows;
+  curve.min_size = work_of(rows.front()).cols;
   for (const KernelRow& row : rows) {
     const TileWork work = work_of(row);
     curve.max_flops = std::max(curve.max_flops, Flops(gemm_flops(work)));
@@ -82,8 +83,9 @@ void fit_gemm(CalibrationFile& file, const std::vector<KernelRow>& rows) {
   const double us = microseconds(1).value;
   const std::vector<Parameter> parameters = {
       {&curve.rate.value, peak / 2, peak},       {&curve.odd_rate.value, peak / 40, peak / 2},
-      {&curve.overhead.value, us, 12 * us},      {&curve.fill, 8, 1024},
-      {&curve.tail, 0.05, 1},                    {&curve.intensity, 0.5, 60},
+      {&curve.overhead.value, us, 12 * us},      {&curve.memory_ramp.value, us / 100, 20 * us},
+      {&curve.fill, 8, 1024},
+      {&curve.tail, 0.05, 1},                    {&curve.intensity, 10, 85},
       {&curve.memory_share, 0.6, 1},             {&curve.overlap, 1.5, 8}};
   fit_curve(parameters, gemm_rows(file, curve, rows, shortest(rows)), kLeastSpread, curve.evidence);
   set_range(curve, rows);

@@ -23,7 +23,7 @@ CollectiveCall call_of(const CollectiveRow& row, BytesPerSec copy_rate) {
   CollectiveCall call;
   call.kind = row.collective;
   call.bytes = row.bytes.to_double();
-  call.copy_rate = copy_rate;
+  call.copy_rate = row.copy_rate->value > 0 ? *row.copy_rate : copy_rate;
   call.links.ranks = row.ranks;
   call.links.nodes = row.nodes;
   call.links.ranks_per_node = row.ranks / row.nodes;
@@ -97,7 +97,7 @@ void fit_link(CalibrationFile& file, LinkCurve& curve, const Rates& rows, Select
     for (FitRow& row : rows_for(file, rows.measured, wanted)) all.push_back(std::move(row));
   }
   const double us = microseconds(1).value;
-  std::vector<Parameter> parameters = {{&curve.efficiency, 0.2, 1},
+  std::vector<Parameter> parameters = {{&curve.efficiency, 0.2, 0.97},
                                        {&curve.ramp.value, us / 100, 1000 * us},
                                        {&curve.power, 0.2, 0.95},
                                        {&curve.base.value, us, 60 * us}};

@@ -124,6 +124,8 @@ Minimum minimise(const std::vector<Parameter>& parameters, const Objective& obje
 
 double rounded(double value) {
   if (value == 0) return 0;
+  constexpr double kMicro = 1e-6;  // times are written in microseconds: round there
+  if (std::abs(value) < 1e-3) return rounded(value / kMicro) * kMicro;
   const double scale = std::pow(10.0, 2 - std::floor(std::log10(std::abs(value))));
   return scale >= 1 ? std::round(value * scale) / scale : std::round(value / (1 / scale)) * (1 / scale);
 }

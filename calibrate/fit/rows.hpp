@@ -34,12 +34,13 @@ struct CollectiveRow {
   BytesPerSec intra;
   Defaulted<BytesPerSec> inter;
   Defaulted<double> link_scale{1.0};
+  Defaulted<BytesPerSec> copy_rate;  // of its memory; left out: the calibration's
   Bytes bytes;
   Seconds time;
   Defaulted<std::string> source;
 };
-TW_DESCRIBE(CollectiveRow, use, algorithm, gpu, collective, ranks, nodes, intra, inter, link_scale, bytes, time,
-            source);
+TW_DESCRIBE(CollectiveRow, use, algorithm, gpu, collective, ranks, nodes, intra, inter, link_scale, copy_rate,
+            bytes, time, source);
 
 struct MeasuredFile {
   std::string title, date, driver, command, source;

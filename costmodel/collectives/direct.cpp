@@ -19,7 +19,7 @@ Seconds time(const CollectiveCall& call, const LinkCurves& curves) {
   const bool network = call.links.nodes > 1;
   const BytesPerSec rate = network ? call.links.inter : call.links.intra;
   const Seconds latency = network ? call.links.inter_latency : Seconds(0);
-  return c.base + c.hop + latency + ramped(c, Seconds(call.bytes / (c.efficiency * rate.value)), 1);
+  return c.base + c.hop + latency + ramped(c, Seconds(call.bytes / (c.efficiency * rate.value)));
 }
 
 }  // namespace

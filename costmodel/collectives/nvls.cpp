@@ -17,7 +17,7 @@ const LinkCurve& curve(const CollectiveCall&, const LinkCurves& curves) { return
 Seconds time(const CollectiveCall& call, const LinkCurves& curves) {
   const LinkCurve& c = curves.nvls_intra;
   const double carried = call.bytes * (1 + 1.0 / call.links.ranks);
-  return c.base + ramped(c, Seconds(carried / (c.efficiency * call.links.intra.value)), steps(call));
+  return c.base + ramped(c, Seconds(carried / (c.efficiency * call.links.intra.value)));
 }
 
 }  // namespace

@@ -17,11 +17,11 @@ Seconds pairwise_time(const GroupLinks& links, const TierBytes& sent, const Link
   const int local = links.ranks_per_node - 1, remote = links.ranks - links.ranks_per_node;
   Seconds inside, outside;
   if (local > 0) {
-    inside = intra.base + local * intra.hop + ramped(intra, Seconds(sent.intra / (intra.efficiency * links.intra.value)), 1);
+    inside = intra.base + local * intra.hop + ramped(intra, Seconds(sent.intra / (intra.efficiency * links.intra.value)));
   }
   if (remote > 0) {
     outside = inter.base + links.inter_latency + remote * inter.hop +
-              ramped(inter, Seconds(sent.inter / (inter.efficiency * links.inter.value)), 1);
+              ramped(inter, Seconds(sent.inter / (inter.efficiency * links.inter.value)));
   }
   return std::max(inside, outside);
 }

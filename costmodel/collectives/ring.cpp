@@ -49,7 +49,7 @@ Seconds own_part(const CollectiveCall& call) {
 }
 
 Seconds time(const CollectiveCall& call, const LinkCurves& curves) {
-  return latency(call, curves) + ramped(curve(call, curves), wire(call, curves), steps(call)) + own_part(call);
+  return latency(call, curves) + ramped(curve(call, curves), wire(call, curves)) + own_part(call);
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ Seconds time(const CollectiveCall& call, const LinkCurves& curves) {
   const double carried = call.bytes * (links.nodes == 2 ? 1 : 2);
   const double network = carried / (c.efficiency * links.inter.value * links.ranks_per_node);
   const Seconds wire(std::max(network, in_node_seconds(call, curves)));
-  return c.base + steps(call) * (c.hop + links.inter_latency) + ramped(c, wire, steps(call));
+  return c.base + steps(call) * (c.hop + links.inter_latency) + ramped(c, wire);
 }
 
 }  // namespace
