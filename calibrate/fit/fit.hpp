@@ -28,6 +28,9 @@ void fit_links(CalibrationFile& file, const std::vector<CollectiveRow>& measured
 // What the file's inputs say, read below `scenarios`.
 void refit(CalibrationFile& file, const std::string& scenarios);
 
+// The link rows stay in the files that `inputs` names: a calibration loads in milliseconds.
+void drop_link_points(CalibrationFile& file);
+
 double median(std::vector<double> values);
 double percentile(std::vector<double> values, double share);  // nearest rank
 

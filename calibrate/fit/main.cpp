@@ -46,8 +46,9 @@ int main(int argc, char** argv) try {
   const std::string folder = argv[1], path = folder + "/calibrations/" + argv[2] + ".json";
   CalibrationFile file = load<CalibrationFile>(path);
   refit(file, folder);
-  write_file(path, to_json(file).dump());
   print(file, argc == 3);
+  drop_link_points(file);
+  write_file(path, to_json(file).dump());
   return 0;
 } catch (const InputError& error) {
   fmt::print(stderr, "{}\n", error.what());
