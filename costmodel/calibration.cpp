@@ -111,13 +111,16 @@ CurveId collective_curve(Collective kind, const GroupLinks& links) {
   return links.nodes > 1 ? CurveId::inter_collective : CurveId::intra_collective;
 }
 
-Reach link_reach(const LinkCurves& curves, const LinkCurve& curve, const GroupLinks& links, double bytes) {
+// Between nodes only all-reduce of whole nodes has logs of these GPUs: the rest is derived.
+Reach link_reach(const LinkCurves& curves, const LinkCurve& curve, const CollectiveCall& call) {
+  const GroupLinks& links = call.links;
   Reach reach;
-  reach.octaves = octaves_outside(bytes, curve.min_bytes.to_double(), curve.max_bytes.to_double());
+  reach.octaves = octaves_outside(call.bytes, curve.min_bytes.to_double(), curve.max_bytes.to_double());
   if (links.nodes == 1) return reach;
   reach.octaves += octaves_outside(links.nodes, 1, curves.logged_nodes);
-  reach.derived = links.ranks_per_node < curves.logged_ranks_per_node;
-  reach.extra_spread = reach.derived ? curves.other_shape_spread : 0;
+  const bool whole_nodes = links.ranks_per_node >= curves.logged_ranks_per_node;
+  reach.derived = !whole_nodes || call.kind != Collective::all_reduce;
+  reach.extra_spread = whole_nodes ? 0 : curves.other_shape_spread;
   return reach;
 }
 
@@ -170,7 +173,7 @@ Estimate Calibration::collective(Collective kind, const GroupLinks& links, Bytes
   if (algorithm == nullptr || bytes.count == 0) return nothing(collective_curve(kind, links));
   const LinkCurve& curve = algorithm->curve(call, data_->links);
   return estimate(algorithm->time(call, data_->links), collective_curve(kind, links), curve.evidence,
-                  link_reach(data_->links, curve, links, call.bytes));
+                  link_reach(data_->links, curve, call));
 }
 
 Estimate Calibration::all_to_all(const GroupLinks& links, double intra_bytes, double inter_bytes) const {
@@ -178,7 +181,7 @@ Estimate Calibration::all_to_all(const GroupLinks& links, double intra_bytes, do
   const LinkCurve& curve = links.nodes > 1 ? data_->links.pairwise_inter : data_->links.pairwise_intra;
   return estimate(pairwise_time(links, {intra_bytes, inter_bytes}, data_->links),
                   collective_curve(Collective::all_to_all, links), curve.evidence,
-                  link_reach(data_->links, curve, links, intra_bytes + inter_bytes));
+                  link_reach(data_->links, curve, {Collective::all_to_all, links, intra_bytes + inter_bytes, {}}));
 }
 
 Estimate Calibration::host_copy(Bytes bytes) const {
@@ -200,6 +203,13 @@ Bytes Calibration::context() const { return data_->host.context; }
 Bytes Calibration::communicator(std::int32_t ranks) const {
   if (ranks < 2) return Bytes(0);
   return data_->host.communicator + data_->host.communicator_per_rank * ranks;
+}
+Calibration Calibration::without_nvls() const {
+  auto copy = std::make_shared<Data>(*data_);
+  copy->links.nvls = false;
+  Calibration other;
+  other.data_ = std::move(copy);
+  return other;
 }
 const std::string& Calibration::name() const { return data_->name; }
 Provenance Calibration::provenance() const { return data_->gemm.evidence.provenance; }

@@ -31,6 +31,14 @@ void refit(CalibrationFile& file, const std::string& scenarios);
 // The link rows stay in the files that `inputs` names: a calibration loads in milliseconds.
 void drop_link_points(CalibrationFile& file);
 
+// The dispatcher's choice beside every row, fitted or kept out, of one collective and group shape.
+struct DispatchResiduals {
+  std::string at;
+  std::vector<double> residuals;  // log(predicted / measured)
+};
+std::vector<DispatchResiduals> dispatch_residuals(const CalibrationFile& file, const std::vector<CollectiveRow>& rows,
+                                                  Bytes least);
+
 double median(std::vector<double> values);
 double percentile(std::vector<double> values, double share);  // nearest rank
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <string_view>
 
 #include "calibrate/fit/fit.hpp"
@@ -108,6 +109,23 @@ void fit_link(CalibrationFile& file, LinkCurve& curve, const Rates& rows, Select
 }
 
 }  // namespace
+
+std::vector<DispatchResiduals> dispatch_residuals(const CalibrationFile& file, const Rows& rows, Bytes least) {
+  std::vector<DispatchResiduals> all;
+  for (const CollectiveRow& row : rows) {
+    if (row.bytes < least) continue;
+    const CollectiveCall call = call_of(row, file.elementwise.rate);
+    std::string name = label(row);
+    name = row.use + " " + row.algorithm + ": " + name.substr(0, name.rfind(' ', name.size() - 3));
+    auto found = std::find_if(all.begin(), all.end(), [&](const auto& each) { return each.at == name; });
+    if (found == all.end()) found = all.insert(all.end(), {name, {}});
+    LinkCurves links = file.links;
+    links.nvls = links.nvls && row.algorithm != "ring";  // rows of rings ran without
+    const Seconds time = fastest(call, links)->time(call, links);
+    found->residuals.push_back(std::log(time / row.time));
+  }
+  return all;
+}
 
 void drop_link_points(CalibrationFile& file) {
   LinkCurves& links = file.links;

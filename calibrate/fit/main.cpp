@@ -39,6 +39,17 @@ void print(const CalibrationFile& file, bool rows) {
   print_curve("send between nodes", file.links.send_inter.evidence, rows);
 }
 
+void print_dispatch(const CalibrationFile& file, const std::vector<CollectiveRow>& rows) {
+  const Bytes least(1 << 20);
+  fmt::print("\nfastest algorithm beside the rows of at least 1 MiB: median and largest residual\n");
+  for (const DispatchResiduals& each : dispatch_residuals(file, rows, least)) {
+    std::vector<double> sizes;
+    for (const double r : each.residuals) sizes.push_back(std::abs(r));
+    fmt::print("{:<52}{:>4} rows {:>+7.1f} % {:>6.1f} %\n", each.at, sizes.size(), 100 * median(each.residuals),
+               100 * percentile(sizes, 1));
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
@@ -47,6 +58,8 @@ int main(int argc, char** argv) try {
   CalibrationFile file = load<CalibrationFile>(path);
   refit(file, folder);
   print(file, argc == 3);
+  const MeasuredFile published = load<MeasuredFile>(folder + "/" + file.inputs->published);
+  print_dispatch(file, *published.collectives);
   drop_link_points(file);
   write_file(path, to_json(file).dump());
   return 0;

@@ -98,7 +98,8 @@ TEST(Fit, h200_agrees_with_h100_where_the_chips_are_the_same) {
 TEST(Fit, published_rows_kept_out) {
   const CalibrationFile file = committed("h100-sxm");
   std::vector<double> residuals;
-  for (const CollectiveRow& row : *load<MeasuredFile>(kScenarios + "/published/nccl.json").collectives) {
+  const MeasuredFile published = load<MeasuredFile>(kScenarios + "/published/nccl.json");
+  for (const CollectiveRow& row : *published.collectives) {
     if (row.use != "check" || row.algorithm != "nvls" || row.gpu == "b200-sxm") continue;
     if (row.bytes < Bytes(64 << 20)) continue;
     CollectiveCall call;

@@ -19,7 +19,7 @@ struct Broken {
 };
 
 constexpr Broken kBroken[] = {
-    {"unknown_key", "\"title\"", "\"titel\"", "", "titel"},
+    {"unknown_key", "\"title\"", "\"titel\": 1, \"title\"", "", "titel"},
     {"missing_key", "\"launch\":", "\"launched\":", "", "launch"},
     {"bare_number", "\"rate\": \"", "\"rate\": 7, \"x\": \"", "\"gemm\"", "bare number"},
     {"wrong_unit", " TFLOP/s\"", " GB/s\"", "\"gemm\"", "wrong unit"},

@@ -124,6 +124,13 @@ TEST(Calibration, published_bus_bandwidths) {
   EXPECT_NEAR(bus(Collective::all_gather, 0.875), 361, 0.05 * 361);
 }
 
+// Published with NVLS off: 365-370 GB/s at 8 GiB and more.
+TEST(Calibration, without_nvls_rings_remain) {
+  const Calibration c = calibration_of("h100-sxm", kH100).without_nvls();
+  const double seconds = c.collective(Collective::all_reduce, in_node(8), gib(8)).time.value;
+  EXPECT_NEAR(1.75 * 8 * 1.073741824 / seconds, 367.5, 0.03 * 367.5);
+}
+
 TEST(Calibration, one_rank_and_no_bytes_cost_nothing) {
   const Calibration c = calibration_of("h100-sxm", kH100);
   EXPECT_EQ(c.collective(Collective::all_reduce, in_node(1), gib(1)).time.value, 0);
