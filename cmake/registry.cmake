@@ -4,6 +4,9 @@
 # golden is made.
 function(tw_registry target folder header row)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cpp)
+  if(NOT sources)
+    return()
+  endif()
   list(SORT sources)
   list(LENGTH sources count)
   set(declarations "")

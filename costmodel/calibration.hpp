@@ -78,6 +78,10 @@ class Calibration {
   Bytes context() const;            // device memory of a CUDA context with its libraries
   Bytes communicator(std::int32_t ranks) const;  // device memory of one NCCL communicator
 
+  // The same costs where the switches do not reduce: the algorithm is a property of the run, not of
+  // the GPU.
+  Calibration without_nvls() const;
+
   const std::string& name() const;
   Provenance provenance() const;  // of the GEMM curve: the headline
 

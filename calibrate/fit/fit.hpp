@@ -1,0 +1,45 @@
+// Fits the curves of a calibration to measured rows. Deterministic: the result does not depend on
+// the values the file had before, so a second run changes nothing.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "calibrate/fit/minimise.hpp"
+#include "calibrate/fit/rows.hpp"
+
+namespace tw {
+
+struct FitRow {
+  std::string at;
+  double measured = 0;
+  std::function<double()> predict;  // with the parameters' current targets
+};
+
+// Sets the targets to the minimum of the summed soft absolute log residuals and fills residuals,
+// points and spread (left-out 95th percentile / 1.96, at least `least_spread`).
+void fit_curve(const std::vector<Parameter>& parameters, const std::vector<FitRow>& rows, double least_spread,
+               Evidence& evidence);
+
+void fit_kernels(CalibrationFile& file, const std::vector<KernelRow>& rows);
+void fit_links(CalibrationFile& file, const std::vector<CollectiveRow>& measured,
+               const std::vector<CollectiveRow>& published);
+// What the file's inputs say, read below `scenarios`.
+void refit(CalibrationFile& file, const std::string& scenarios);
+
+// The link rows stay in the files that `inputs` names: a calibration loads in milliseconds.
+void drop_link_points(CalibrationFile& file);
+
+// The dispatcher's choice beside every row, fitted or kept out, of one collective and group shape.
+struct DispatchResiduals {
+  std::string at;
+  std::vector<double> residuals;  // log(predicted / measured)
+};
+std::vector<DispatchResiduals> dispatch_residuals(const CalibrationFile& file, const std::vector<CollectiveRow>& rows,
+                                                  Bytes least);
+
+double median(std::vector<double> values);
+double percentile(std::vector<double> values, double share);  // nearest rank
+
+}  // namespace tw

@@ -1,0 +1,69 @@
+// trainwright-fit SCENARIOS NAME: refits scenarios/calibrations/NAME.json to the rows that its
+// `inputs` name, writes it back and prints every row with its residual.
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "calibrate/fit/fit.hpp"
+#include "topology/check.hpp"
+
+namespace {
+
+using namespace tw;
+
+void print_curve(const char* name, const Evidence& evidence, bool rows) {
+  const Residuals& r = *evidence.residuals;
+  fmt::print("{:<26}{:>5} rows  median {:5.1f} %  p95 {:5.1f} %  left out: {:5.1f} % {:5.1f} %  spread {:.3f}\n", name,
+             r.rows, 100 * r.median, 100 * r.p95, 100 * r.left_out_median, 100 * r.left_out_p95, evidence.spread);
+  if (!rows) return;
+  for (const CurvePoint& p : *evidence.points) {
+    fmt::print("    {:<44}{:>12.2f} us {:>12.2f} us {:>+7.1f} %\n", p.at, in_us(p.measured), in_us(p.fitted),
+               100 * (p.fitted / p.measured - 1));
+  }
+}
+
+void print(const CalibrationFile& file, bool rows) {
+  print_curve("gemm", file.gemm.evidence, rows);
+  print_curve("grouped_gemm", file.grouped_gemm.evidence, rows);
+  print_curve("flash2 forward", file.attention.flash2.forward.evidence, rows);
+  print_curve("flash2 backward", file.attention.flash2.backward.evidence, rows);
+  print_curve("cudnn forward", file.attention.cudnn.forward.evidence, rows);
+  print_curve("cudnn backward", file.attention.cudnn.backward.evidence, rows);
+  print_curve("ring in a node", file.links.ring_intra.evidence, rows);
+  print_curve("nvls", file.links.nvls_intra.evidence, rows);
+  print_curve("pairwise in a node", file.links.pairwise_intra.evidence, rows);
+  print_curve("send in a node", file.links.send_intra.evidence, rows);
+  print_curve("ring between nodes", file.links.ring_inter.evidence, rows);
+  print_curve("tree between nodes", file.links.tree_inter.evidence, rows);
+  print_curve("pairwise between nodes", file.links.pairwise_inter.evidence, rows);
+  print_curve("send between nodes", file.links.send_inter.evidence, rows);
+}
+
+void print_dispatch(const CalibrationFile& file, const std::vector<CollectiveRow>& rows) {
+  const Bytes least(1 << 20);
+  fmt::print("\nfastest algorithm beside the rows of at least 1 MiB: median and largest residual\n");
+  for (const DispatchResiduals& each : dispatch_residuals(file, rows, least)) {
+    std::vector<double> sizes;
+    for (const double r : each.residuals) sizes.push_back(std::abs(r));
+    fmt::print("{:<52}{:>4} rows {:>+7.1f} % {:>6.1f} %\n", each.at, sizes.size(), 100 * median(each.residuals),
+               100 * percentile(sizes, 1));
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  if (argc < 3) throw InputError("command line", "", "usage: trainwright-fit SCENARIOS NAME [--summary]");
+  const std::string folder = argv[1], path = folder + "/calibrations/" + argv[2] + ".json";
+  CalibrationFile file = load<CalibrationFile>(path);
+  refit(file, folder);
+  print(file, argc == 3);
+  const MeasuredFile published = load<MeasuredFile>(folder + "/" + file.inputs->published);
+  print_dispatch(file, *published.collectives);
+  drop_link_points(file);
+  write_file(path, to_json(file).dump());
+  return 0;
+} catch (const InputError& error) {
+  fmt::print(stderr, "{}\n", error.what());
+  return 2;
+}

@@ -1,0 +1,217 @@
+#include "costmodel/calibration.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "costmodel/collectives/algorithm.hpp"
+#include "costmodel/curves.hpp"
+#include "topology/check.hpp"
+
+namespace tw {
+namespace {
+
+// How far a query lies outside a curve's rows, and what widens its band besides.
+struct Reach {
+  double octaves = 0;
+  double extra_spread = 0;
+  bool derived = false;
+};
+
+double octaves_outside(double value, double low, double high) {
+  if (value < low) return std::log2(low / std::max(value, 1.0));
+  return value > high ? std::log2(value / high) : 0;
+}
+
+double in_squares(double a, double b, double c) { return std::sqrt(a * a + b * b + c * c); }
+
+Estimate estimate(Seconds time, CurveId id, const Evidence& evidence, const Reach& reach) {
+  Estimate result;
+  result.time = time;
+  result.spread = in_squares(evidence.spread, reach.extra_spread, evidence.per_octave * reach.octaves);
+  result.curve = id;
+  result.provenance = reach.derived ? Provenance::derived : evidence.provenance;
+  result.extrapolated = reach.octaves > 0;
+  return result;
+}
+
+Estimate nothing(CurveId id) {
+  Estimate result;
+  result.curve = id;
+  return result;
+}
+
+// Both passes of a Linear's backward as GEMMs of their own shape: dgrad [m,n]x[n,k], wgrad
+// [k,m]x[m,n] with 4 bytes read and 4 written per weight where it adds into an fp32 buffer.
+TileWork tile_work(double m, double n, double k, GemmPass pass) {
+  TileWork work{.rows = m, .cols = n, .depth = k};
+  if (pass == GemmPass::dgrad) work = {.rows = m, .cols = k, .depth = n};
+  if (pass == GemmPass::wgrad) work = {.rows = k, .cols = n, .depth = m};
+  work.odd = std::fmod(n, 2) != 0 || std::fmod(k, 2) != 0;
+  return work;
+}
+
+double accumulate_bytes(double weights, GemmPass pass, bool accumulate) {
+  if (pass != GemmPass::wgrad || !accumulate) return 0;
+  return 2.0 * static_cast<double>(size_of(DType::fp32)) * weights;
+}
+
+Reach gemm_reach(const Calibration::Data& data, const GemmCurve& curve, const TileWork& work, GemmPass pass) {
+  const double smallest = std::min(work.cols, pass == GemmPass::wgrad ? work.rows : work.depth);
+  const double tokens = pass == GemmPass::wgrad ? work.depth : work.rows;
+  Reach reach;
+  reach.octaves = octaves_outside(tokens, curve.min_rows, tokens) +
+                  octaves_outside(smallest, curve.min_size, smallest) +
+                  octaves_outside(gemm_flops(work), 0, curve.max_flops.value);
+  reach.derived = pass != GemmPass::forward;
+  reach.extra_spread = reach.derived ? data.passes.spread : 0;
+  return reach;
+}
+
+struct Kernel {
+  const AttentionCurve* curve;
+  double speed = 1;
+  double extra_spread = 0;
+  bool derived = false;
+};
+
+Kernel kernel_of(const AttentionCurves& curves, AttentionKernel kernel, bool backward) {
+  const auto pick = [&](std::string_view name) {
+    const AttentionKernelCurves& both = name == "cudnn" ? curves.cudnn : curves.flash2;
+    return backward ? &both.backward : &both.forward;
+  };
+  if (kernel == AttentionKernel::cudnn) return {pick("cudnn")};
+  if (kernel == AttentionKernel::flash2) return {pick("flash2")};
+  const ScaledKernel& scaled = kernel == AttentionKernel::flash1 ? curves.flash1 : curves.flash3;
+  return {pick(scaled.of), scaled.speed, scaled.spread, true};
+}
+
+// Unfused attention as of SC21 (Narayanan et al.): batched GEMMs over whole score matrices, softmax
+// and dropout as memory-bound kernels. Forward: scores, output. Backward: dV, dP, dQ, dK.
+Estimate unfused(const Calibration& calibration, const AttentionShape& shape) {
+  const UnfusedCurve& curve = calibration.data().attention.unfused;
+  const auto rows = static_cast<double>(shape.q_len);
+  const GroupedGemmShape scores{.groups = shape.batch * shape.heads, .rows = rows, .n = shape.kv_len,
+                                .k = shape.head_dim};
+  const GroupedGemmShape output{.groups = scores.groups, .rows = rows, .n = shape.value_dim, .k = shape.kv_len};
+  const double cells = static_cast<double>(scores.groups) * rows * static_cast<double>(shape.kv_len);
+  const double moved = cells * (shape.backward ? curve.backward_bytes : curve.forward_bytes);
+  const Estimate first = calibration.grouped_gemm(scores), second = calibration.grouped_gemm(output);
+  const Estimate softmax = calibration.elementwise(Bytes(static_cast<std::int64_t>(moved)));
+  Estimate all = first;
+  all.time = (first.time + second.time) * (shape.backward ? 2 : 1) + softmax.time;
+  all.spread = std::hypot(first.spread, curve.spread);
+  all.curve = CurveId::attention;
+  all.provenance = Provenance::derived;
+  all.extrapolated = first.extrapolated || second.extrapolated;
+  return all;
+}
+
+CurveId collective_curve(Collective kind, const GroupLinks& links) {
+  if (kind == Collective::send) return CurveId::point_to_point;
+  return links.nodes > 1 ? CurveId::inter_collective : CurveId::intra_collective;
+}
+
+// Between nodes only all-reduce of whole nodes has logs of these GPUs: the rest is derived.
+Reach link_reach(const LinkCurves& curves, const LinkCurve& curve, const CollectiveCall& call) {
+  const GroupLinks& links = call.links;
+  Reach reach;
+  reach.octaves = octaves_outside(call.bytes, curve.min_bytes.to_double(), curve.max_bytes.to_double());
+  if (links.nodes == 1) return reach;
+  reach.octaves += octaves_outside(links.nodes, 1, curves.logged_nodes);
+  const bool whole_nodes = links.ranks_per_node >= curves.logged_ranks_per_node;
+  reach.derived = !whole_nodes || call.kind != Collective::all_reduce;
+  reach.extra_spread = whole_nodes ? 0 : curves.other_shape_spread;
+  return reach;
+}
+
+}  // namespace
+
+Estimate Calibration::gemm(const GemmShape& shape) const {
+  const auto m = static_cast<double>(shape.m), n = static_cast<double>(shape.n), k = static_cast<double>(shape.k);
+  TileWork work = tile_work(m, n, k, shape.pass);
+  work.extra_bytes = accumulate_bytes(n * k, shape.pass, shape.accumulate_fp32);
+  const Seconds time = gemm_time(data_->gemm, data_->device.sms, data_->elementwise.rate, work);
+  return estimate(time, CurveId::gemm, data_->gemm.evidence, gemm_reach(*data_, data_->gemm, work, shape.pass));
+}
+
+// All groups run in one kernel, so its time depends on their total: max_over_mean > 1 only says
+// that their rows differ, which costs part-filled tiles.
+Estimate Calibration::grouped_gemm(const GroupedGemmShape& shape) const {
+  const auto n = static_cast<double>(shape.n), k = static_cast<double>(shape.k);
+  const GemmCurve& curve = data_->grouped_gemm;
+  TileWork work = tile_work(shape.rows, n, k, shape.pass);
+  work.groups = static_cast<double>(shape.groups);
+  work.skewed = shape.max_over_mean > 1 && shape.pass != GemmPass::wgrad;
+  work.extra_bytes = accumulate_bytes(n * k * work.groups, shape.pass, shape.accumulate_fp32);
+  const Seconds time = gemm_time(curve, data_->device.sms, data_->elementwise.rate, work);
+  return estimate(time, CurveId::grouped_gemm, curve.evidence, gemm_reach(*data_, curve, work, shape.pass));
+}
+
+Estimate Calibration::attention(const AttentionShape& shape) const {
+  if (shape.kernel == AttentionKernel::unfused) return unfused(*this, shape);
+  const AttentionCurves& curves = data_->attention;
+  const Kernel kernel = kernel_of(curves, shape.kernel, shape.backward);
+  const Seconds time =
+      attention_time(*kernel.curve, curves.exponential, pair_work(shape, curves.head_dim)) / kernel.speed;
+  const bool other_dim = shape.head_dim != curves.head_dim || shape.value_dim != curves.head_dim;
+  Reach reach{.extra_spread = std::hypot(kernel.extra_spread, other_dim ? curves.other_dim_spread : 0),
+              .derived = kernel.derived || other_dim};
+  reach.octaves =
+      octaves_outside(static_cast<double>(shape.kv_len), kernel.curve->min_length, kernel.curve->max_length);
+  return estimate(time, CurveId::attention, kernel.curve->evidence, reach);
+}
+
+Estimate Calibration::elementwise(Bytes bytes) const {
+  const MemoryCurve& curve = data_->elementwise;
+  const Reach reach{octaves_outside(bytes.to_double(), curve.min_bytes.to_double(), curve.max_bytes.to_double())};
+  return estimate(memory_time(curve, bytes.to_double()), CurveId::elementwise, curve.evidence, reach);
+}
+
+Estimate Calibration::collective(Collective kind, const GroupLinks& links, Bytes bytes) const {
+  const CollectiveCall call{kind, links, bytes.to_double(), data_->elementwise.rate};
+  const Algorithm* algorithm = fastest(call, data_->links);
+  if (algorithm == nullptr || bytes.count == 0) return nothing(collective_curve(kind, links));
+  const LinkCurve& curve = algorithm->curve(call, data_->links);
+  return estimate(algorithm->time(call, data_->links), collective_curve(kind, links), curve.evidence,
+                  link_reach(data_->links, curve, call));
+}
+
+Estimate Calibration::all_to_all(const GroupLinks& links, double intra_bytes, double inter_bytes) const {
+  if (links.ranks < 2) return nothing(CurveId::intra_collective);
+  const LinkCurve& curve = links.nodes > 1 ? data_->links.pairwise_inter : data_->links.pairwise_intra;
+  return estimate(pairwise_time(links, {intra_bytes, inter_bytes}, data_->links),
+                  collective_curve(Collective::all_to_all, links), curve.evidence,
+                  link_reach(data_->links, curve, {Collective::all_to_all, links, intra_bytes + inter_bytes, {}}));
+}
+
+Estimate Calibration::host_copy(Bytes bytes) const {
+  const HostCosts& host = data_->host;
+  const double rate = host.copy_share * data_->device.pcie_one_way.value;
+  Estimate result;
+  result.time = host.copy_overhead + Seconds(bytes.to_double() / rate);
+  result.spread = host.spread;
+  result.curve = CurveId::copy;
+  result.provenance = Provenance::derived;
+  return result;
+}
+
+Seconds Calibration::launch() const { return data_->host.launch; }
+Seconds Calibration::synchronise() const { return data_->host.synchronise; }
+double Calibration::compute_slowdown() const { return data_->host.compute_slowdown; }
+double Calibration::network_slowdown() const { return data_->host.network_slowdown; }
+Bytes Calibration::context() const { return data_->host.context; }
+Bytes Calibration::communicator(std::int32_t ranks) const {
+  if (ranks < 2) return Bytes(0);
+  return data_->host.communicator + data_->host.communicator_per_rank * ranks;
+}
+Calibration Calibration::without_nvls() const {
+  auto copy = std::make_shared<Data>(*data_);
+  copy->links.nvls = false;
+  Calibration other;
+  other.data_ = std::move(copy);
+  return other;
+}
+const std::string& Calibration::name() const { return data_->name; }
+Provenance Calibration::provenance() const { return data_->gemm.evidence.provenance; }
+
+}  // namespace tw

@@ -1,0 +1,109 @@
+// Rules that carry a calibration over to another GPU; every estimate is then derived.
+// - Kernels: rates go with the data-sheet peak times the share of it that the architecture reaches
+//   (row of carry_over). Within one architecture the fitted share is kept, lowered by the cube root
+//   of power per peak FLOP where the board has less (derived: power ~ f*V^2 with V ~ f, so the
+//   sustained clock goes with its cube root).
+// - Memory goes with the data-sheet rate; the exponential unit with the number of SMs.
+// - Links: efficiencies are shares of the links' rates, times the architecture's link_scale.
+#include <algorithm>
+#include <cmath>
+
+#include "costmodel/curves.hpp"
+
+namespace tw {
+namespace {
+
+bool alike(double a, double b) {
+  constexpr double kDataSheetRounding = 0.01;
+  return std::abs(a - b) <= kDataSheetRounding * std::max(a, b);
+}
+
+bool same_kernels(const CalibratedDevice& from, const Gpu& to) {
+  return from.sms == to.sms && alike(from.bf16.value, to.bf16.value) &&
+         alike(from.memory_rate.value, to.memory_rate.value) && alike(from.power.value, to.power.value);
+}
+
+void widen(Evidence& evidence, double spread) {
+  evidence.provenance = Provenance::derived;
+  evidence.spread = std::hypot(evidence.spread, spread);
+}
+
+double power_clock(const CalibratedDevice& from, const Gpu& to) {
+  const double per_flop = (to.power / to.bf16).value / (from.power / from.bf16).value;
+  return std::cbrt(std::min(1.0, per_flop));
+}
+
+// What each curve's rate is multiplied by.
+struct Factors {
+  double gemm = 1, flash2 = 1, cudnn = 1;
+};
+
+Factors kernel_factors(const CalibrationFile& file, const Gpu& to, const CarryOver& rule) {
+  const double peaks = to.bf16 / file.device.bf16;
+  if (file.device.architecture == to.architecture) {
+    const double factor = peaks * power_clock(file.device, to);
+    return {factor, factor, factor};
+  }
+  const double share = file.gemm.rate / file.device.bf16;
+  return {peaks * rule.gemm_share / share, peaks * rule.attention_share, peaks * rule.fused_share};
+}
+
+void scale_gemm(GemmCurve& curve, double factor, double spread) {
+  curve.rate = curve.rate * factor;
+  curve.odd_rate = curve.odd_rate * factor;
+  widen(curve.evidence, spread);
+}
+
+void scale_attention(AttentionKernelCurves& curves, double factor, double spread) {
+  for (AttentionCurve* curve : {&curves.forward, &curves.backward}) {
+    curve->rate = curve->rate * factor;
+    widen(curve->evidence, spread);
+  }
+}
+
+void scale_links(LinkCurves& links, const CarryOver& rule, double link_scale) {
+  for (LinkCurve* curve : {&links.ring_intra, &links.nvls_intra, &links.pairwise_intra, &links.send_intra}) {
+    curve->efficiency = std::min(1.0, curve->efficiency * link_scale);
+  }
+  for (LinkCurve* curve : {&links.ring_intra, &links.nvls_intra, &links.pairwise_intra, &links.send_intra,
+                           &links.ring_inter, &links.tree_inter, &links.pairwise_inter, &links.send_inter}) {
+    widen(curve->evidence, rule.spread);
+  }
+  links.nvls = rule.nvls;
+}
+
+const CarryOver& rule_for(const Calibration::Data& data, const Gpu& to, const JsonView& root) {
+  const auto found = data.carry_over.find(to.architecture);
+  if (found != data.carry_over.end()) return found->second;
+  std::string legal;
+  for (const auto& [name, rule] : data.carry_over) legal += (legal.empty() ? "" : ", ") + name;
+  root.at("carry_over").fail("no rule for architecture \"" + to.architecture + "\" of the cluster's GPU; rules for: " +
+                             legal);
+}
+
+}  // namespace
+
+void carry_over(Calibration::Data& data, const Gpu& to, const JsonView& root) {
+  const bool kernels = same_kernels(data.device, to);
+  const bool links = alike(data.device.nvlink_one_way.value, to.nvlink_one_way.value);
+  if (kernels && links) return;
+  const CarryOver& rule = rule_for(data, to, root);
+  const bool same_architecture = data.device.architecture == to.architecture;
+  scale_links(data.links, rule, same_architecture ? 1 : rule.link_scale);
+  if (kernels) return;
+  const Factors factors = kernel_factors(data, to, rule);
+  scale_gemm(data.gemm, factors.gemm, rule.spread);
+  scale_gemm(data.grouped_gemm, factors.gemm, rule.spread);
+  scale_attention(data.attention.flash2, factors.flash2, rule.spread);
+  scale_attention(data.attention.cudnn, factors.cudnn, rule.spread);
+  data.attention.exponential =
+      data.attention.exponential * (static_cast<double>(to.sms) / data.device.sms);
+  data.elementwise.rate = data.elementwise.rate * (to.memory_rate / data.device.memory_rate);
+  widen(data.elementwise.evidence, rule.spread);
+  data.carried = true;
+  data.carried_spread = rule.spread;
+  data.device = {data.device.gpu, to.architecture, to.sms, to.bf16, to.memory_rate, to.nvlink_one_way,
+                 to.pcie_one_way, to.power};
+}
+
+}  // namespace tw

@@ -1,0 +1,95 @@
+#include "costmodel/curves.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "topology/check.hpp"
+
+namespace tw {
+namespace {
+
+struct Tile {
+  double m, n;
+};
+// Shapes of cuBLAS kernels on tensor cores since Ampere; the largest first: `rate` is its rate.
+constexpr Tile kTiles[] = {{128, 256}, {256, 128}, {128, 128}, {64, 256}, {256, 64},
+                           {64, 128},  {128, 64},  {64, 64}};
+
+double tile_intensity(const Tile& tile) { return tile.m * tile.n / (tile.m + tile.n); }
+
+double relative_speed(const GemmCurve& curve, const Tile& tile) {
+  return std::min(1.0, tile_intensity(tile) / curve.intensity);
+}
+
+double tile_rows(const TileWork& work, double height) {
+  const double even = std::ceil(work.rows / height);
+  // derived: where the groups' rows differ, their remainder is uniform over a tile, so a group
+  // needs rows/height + 1/2 tiles on average; never fewer than even groups.
+  return work.skewed ? std::max(even, work.rows / height + 0.5) : even;
+}
+
+double compute_seconds(const GemmCurve& curve, double sms, const TileWork& work) {
+  const double rate = work.odd ? curve.odd_rate.value : curve.rate.value;
+  double best = std::numeric_limits<double>::infinity();
+  for (const Tile& tile : kTiles) {
+    const double filled = tile_rows(work, tile.m) * std::ceil(work.cols / tile.n) * work.groups / sms;
+    const double waves = std::max(1.0, filled + curve.tail * (std::ceil(filled) - filled));
+    const double flops = 2 * tile.m * tile.n * (work.depth + curve.fill);
+    best = std::min(best, waves * flops * sms / (rate * relative_speed(curve, tile)));
+  }
+  return best;
+}
+
+double operand_bytes(const TileWork& work) {
+  const double elements = work.rows * work.depth + work.depth * work.cols + work.rows * work.cols;
+  return static_cast<double>(size_of(DType::bf16)) * elements * work.groups + work.extra_bytes;
+}
+
+}  // namespace
+
+double gemm_flops(const TileWork& work) { return 2 * work.rows * work.cols * work.depth * work.groups; }
+
+Seconds gemm_time(const GemmCurve& curve, std::int32_t sms, BytesPerSec copy_rate, const TileWork& work) {
+  const double compute = compute_seconds(curve, sms, work);
+  const double streamed = operand_bytes(work) / (curve.memory_share * copy_rate.value);
+  const double memory = streamed + std::sqrt(curve.memory_ramp.value * streamed);
+  const double larger = std::max(compute, memory), smaller = std::min(compute, memory);
+  const double both = larger * std::pow(1 + std::pow(smaller / larger, curve.overlap), 1 / curve.overlap);
+  return curve.overhead + Seconds(both);
+}
+
+// Forward: scores (2*head_dim) and output (2*value_dim). Backward: scores again, dP and dV (value),
+// dQ and dK (head): five GEMMs, FlashAttention-2 (arXiv 2307.08691), section 3.1.
+PairWork pair_work(const AttentionShape& shape, std::int32_t reference_dim) {
+  const auto d = static_cast<double>(shape.head_dim), v = static_cast<double>(shape.value_dim);
+  const auto sequences = static_cast<double>(shape.batch * shape.heads);
+  PairWork work;
+  work.rows = sequences * static_cast<double>(shape.q_len);
+  work.pairs = sequences * shape.pairs;
+  work.matmul_flops = shape.backward ? 2 * (3 * d + 2 * v) : 2 * (d + v);
+  work.reference_flops = (shape.backward ? 10 : 4) * static_cast<double>(reference_dim);
+  return work;
+}
+
+// seconds per pair = matmul_flops/rate' + 1/exponential, with rate' such that the fitted head size
+// runs at `rate`: the exponential costs the same at every head size and is not hidden. That it
+// weighs as much as half the matmul cycles at head size 128: FlashAttention-3 (arXiv 2407.08608),
+// section 3.1. Where it would take more than half of the fitted time, half is taken.
+Seconds attention_time(const AttentionCurve& curve, FlopsPerSec exponential, const PairWork& work) {
+  const double reference = work.reference_flops / curve.rate.value;
+  const double exponent = std::min(1 / exponential.value, reference / 2);
+  const double pair = (reference - exponent) * work.matmul_flops / work.reference_flops + exponent;
+  return curve.overhead + Seconds((work.pairs + curve.padding * work.rows) * pair);
+}
+
+Seconds memory_time(const MemoryCurve& curve, double bytes) {
+  return curve.overhead + Seconds(bytes / curve.rate.value);
+}
+
+Seconds ramped(const LinkCurve& curve, Seconds wire) {
+  if (wire.value <= 0) return Seconds(0);
+  return wire * (1 + std::pow(curve.ramp.value / wire.value, curve.power));
+}
+
+}  // namespace tw

@@ -1,0 +1,235 @@
+// The curves of a calibration: their parameters as a file holds them, and the closed forms that
+// turn them into times. The fit (calibrate/fit) and the queries (calibration.hpp) share these forms.
+#pragma once
+
+#include <array>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "costmodel/calibration.hpp"
+#include "topology/described.hpp"
+
+namespace tw {
+
+constexpr auto enum_names(const Provenance*) {
+  return std::array<std::pair<Provenance, std::string_view>, 3>{{{Provenance::measured, "measured"},
+                                                                 {Provenance::published, "published"},
+                                                                 {Provenance::derived, "derived"}}};
+}
+
+// A row of the fit: what was run, what was measured and what the fitted curve says.
+struct CurvePoint {
+  std::string at;
+  Seconds measured, fitted;
+};
+TW_DESCRIBE(CurvePoint, at, measured, fitted);
+
+// Relative residuals |log(fitted/measured)|; left_out: of each row by a fit without it.
+struct Residuals {
+  std::int32_t rows = 0;
+  double median = 0, p95 = 0, left_out_median = 0, left_out_p95 = 0;
+};
+TW_DESCRIBE(Residuals, rows, median, p95, left_out_median, left_out_p95);
+
+// spread: relative standard deviation inside the range. Outside it the variance grows by
+// (per_octave * octaves outside)^2 and the estimate is flagged.
+struct Evidence {
+  Provenance provenance = Provenance::measured;
+  double spread = 0;
+  double per_octave = 0;
+  std::string source;
+  Defaulted<Residuals> residuals;
+  Defaulted<std::vector<CurvePoint>> points;
+};
+TW_DESCRIBE(Evidence, provenance, spread, per_octave, source, residuals, points);
+
+// The GPU the curves belong to. load_calibration carries over when the cluster's differs.
+struct CalibratedDevice {
+  std::string gpu, architecture;
+  std::int32_t sms = 0;
+  FlopsPerSec bf16;
+  BytesPerSec memory_rate, nvlink_one_way, pcie_one_way;
+  Watts power;
+};
+TW_DESCRIBE(CalibratedDevice, gpu, architecture, sms, bf16, memory_rate, nvlink_one_way, pcie_one_way, power);
+
+// time = overhead + (compute^overlap + memory^overlap)^(1/overlap), the soft maximum of tensor-core
+// and memory time. memory: s + sqrt(memory_ramp*s), s = bytes over memory_share of the copy rate
+// (short streams reach less of it). compute: tiles in waves over the SMs, `tail` of a partly filled wave is paid;
+// each tile works k + fill deep (pipeline fill and epilogue) at the SM's share of `rate`, slower
+// where its flops per operand element, i = m*n/(m+n), are below `intensity`: then L2 feeds it.
+struct GemmCurve {
+  FlopsPerSec rate;      // of the whole GPU in full waves of the largest tile
+  FlopsPerSec odd_rate;  // n or k odd: no 16-byte loads
+  Seconds overhead, memory_ramp;
+  double fill = 0, tail = 0, intensity = 0, memory_share = 0, overlap = 0;
+  double min_rows = 0, min_size = 0;  // range: m, then n and k
+  Flops max_flops;
+  Evidence evidence;
+};
+TW_DESCRIBE(GemmCurve, rate, odd_rate, overhead, memory_ramp, fill, tail, intensity, memory_share, overlap, min_rows,
+            min_size, max_flops, evidence);
+
+// time = overhead + batch*heads*(pairs + padding*q_len)*seconds_per_pair. padding: pairs' worth of
+// work per query row (half-masked diagonal tiles, prologue, conversions).
+struct AttentionCurve {
+  FlopsPerSec rate;  // at head_dim
+  double padding = 0;
+  Seconds overhead;
+  double min_length = 0, max_length = 0;
+  Evidence evidence;
+};
+TW_DESCRIBE(AttentionCurve, rate, padding, overhead, min_length, max_length, evidence);
+
+struct AttentionKernelCurves {
+  AttentionCurve forward, backward;
+};
+TW_DESCRIBE(AttentionKernelCurves, forward, backward);
+
+// A kernel without rows of its own: `speed` times the kernel `of`.
+struct ScaledKernel {
+  std::string of;
+  double speed = 1, spread = 0;
+  std::string source;
+};
+TW_DESCRIBE(ScaledKernel, of, speed, spread, source);
+
+struct UnfusedCurve {  // bytes moved per score by softmax and dropout
+  double forward_bytes = 0, backward_bytes = 0, spread = 0;
+  std::string source;
+};
+TW_DESCRIBE(UnfusedCurve, forward_bytes, backward_bytes, spread, source);
+
+struct AttentionCurves {
+  std::int32_t head_dim = 0;   // of the fitted rows
+  FlopsPerSec exponential;     // exponentials per second of the GPU, one per pair
+  double other_dim_spread = 0;  // added in squares at another head size
+  AttentionKernelCurves flash2, cudnn;
+  ScaledKernel flash1, flash3;
+  UnfusedCurve unfused;
+  std::string source;
+};
+TW_DESCRIBE(AttentionCurves, head_dim, exponential, other_dim_spread, flash2, cudnn, flash1, flash3, unfused,
+            source);
+
+struct MemoryCurve {  // time = overhead + bytes / rate
+  BytesPerSec rate;
+  Seconds overhead;
+  Bytes min_bytes, max_bytes;
+  Evidence evidence;
+};
+TW_DESCRIBE(MemoryCurve, rate, overhead, min_bytes, max_bytes, evidence);
+
+// time = base + hops*hop + wire*(1 + (ramp/wire)^power), wire = bytes on the busiest link
+// over efficiency * link rate: messages shorter than the ramp reach less of the link. power < 1, so
+// time grows with bytes.
+struct LinkCurve {
+  double efficiency = 0;
+  Seconds ramp;
+  double power = 0;
+  Seconds base, hop;
+  Bytes min_bytes, max_bytes;
+  Evidence evidence;
+};
+TW_DESCRIBE(LinkCurve, efficiency, ramp, power, base, hop, min_bytes, max_bytes, evidence);
+
+struct LinkCurves {
+  bool nvls = false;  // the switches reduce (NVLink SHARP)
+  std::int32_t logged_ranks_per_node = 0, logged_nodes = 0;  // of the rows between nodes
+  double other_shape_spread = 0;  // added in squares with fewer ranks per node
+  LinkCurve ring_intra, nvls_intra, pairwise_intra, send_intra;
+  LinkCurve ring_inter, tree_inter, pairwise_inter, send_inter;
+};
+TW_DESCRIBE(LinkCurves, nvls, logged_ranks_per_node, logged_nodes, other_shape_spread, ring_intra, nvls_intra, pairwise_intra, send_intra, ring_inter,
+            tree_inter, pairwise_inter, send_inter);
+
+struct HostCosts {
+  Seconds launch, synchronise;
+  double compute_slowdown = 1, network_slowdown = 1;
+  Bytes context, communicator, communicator_per_rank;
+  double copy_share = 0;  // of the PCIe rate
+  Seconds copy_overhead;
+  double spread = 0;
+  std::string source;
+};
+TW_DESCRIBE(HostCosts, launch, synchronise, compute_slowdown, network_slowdown, context, communicator,
+            communicator_per_rank, copy_share, copy_overhead, spread, source);
+
+// How another architecture differs beyond its data sheet: shares are of the data-sheet rates.
+struct CarryOver {
+  double gemm_share = 0;       // of the bf16 peak
+  double attention_share = 0;  // flash2 forward and backward together: multiplies rate/peak
+  double fused_share = 0;      // cudnn: multiplies rate/peak
+  double link_scale = 1;       // of the in-node efficiencies
+  bool nvls = false;
+  double spread = 0;
+  std::string source;
+};
+TW_DESCRIBE(CarryOver, gemm_share, attention_share, fused_share, link_scale, nvls, spread, source);
+
+struct DerivedPasses {  // dgrad and wgrad: the same tiles with their own shapes, no rows
+  double spread = 0;
+  std::string source;
+};
+TW_DESCRIBE(DerivedPasses, spread, source);
+
+// The rows the curves were fitted to, as paths under scenarios/.
+struct FitInputs {
+  std::string kernels;      // of this GPU
+  std::string collectives;  // measured between GPUs of one node
+  std::string published;    // collectives
+};
+TW_DESCRIBE(FitInputs, kernels, collectives, published);
+
+struct CalibrationFile {
+  std::string title, date, driver, command;
+  Defaulted<FitInputs> inputs;
+  CalibratedDevice device;
+  GemmCurve gemm, grouped_gemm;
+  DerivedPasses passes;
+  AttentionCurves attention;
+  MemoryCurve elementwise;
+  LinkCurves links;
+  HostCosts host;
+  std::map<std::string, CarryOver> carry_over;  // by architecture
+};
+TW_DESCRIBE(CalibrationFile, title, date, driver, command, inputs, device, gemm, grouped_gemm, passes, attention,
+            elementwise, links, host, carry_over);
+
+struct Calibration::Data : CalibrationFile {
+  std::string name;
+  bool carried = false;  // every estimate is derived
+  double carried_spread = 0;
+};
+
+// One GEMM, or `groups` equal ones in one kernel, output rows x cols. extra_bytes: traffic beyond
+// operands and result (fp32 accumulation).
+struct TileWork {
+  double rows = 0, cols = 0, depth = 0, groups = 1;
+  double extra_bytes = 0;
+  bool odd = false;
+  bool skewed = false;  // groups differ in rows: half a tile more per group on average
+};
+Seconds gemm_time(const GemmCurve& curve, std::int32_t sms, BytesPerSec copy_rate, const TileWork& work);
+double gemm_flops(const TileWork& work);
+
+struct PairWork {
+  double rows = 0;        // batch * heads * q_len
+  double pairs = 0;       // batch * heads * pairs
+  double matmul_flops = 0;     // per pair
+  double reference_flops = 0;  // per pair at the fitted head size
+};
+PairWork pair_work(const AttentionShape& shape, std::int32_t reference_dim);
+Seconds attention_time(const AttentionCurve& curve, FlopsPerSec exponential, const PairWork& work);
+
+Seconds memory_time(const MemoryCurve& curve, double bytes);
+// wire: seconds at the efficient rate; see LinkCurve.
+Seconds ramped(const LinkCurve& curve, Seconds wire);
+
+// Reads and checks a calibration file: rates positive, shares within (0, 1], power within (0, 1).
+CalibrationFile read_calibration(const JsonView& root);
+// The stated rules for another GPU (carry_over.cpp).
+void carry_over(Calibration::Data& data, const Gpu& to, const JsonView& root);
+
+}  // namespace tw

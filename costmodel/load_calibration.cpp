@@ -1,0 +1,118 @@
+#include <filesystem>
+
+#include "costmodel/curves.hpp"
+#include "topology/check.hpp"
+#include "topology/registry.hpp"
+
+namespace tw {
+namespace {
+
+struct Limits {
+  double low, high;
+  const char* text;
+};
+constexpr Limits kShare{0, 1, "must be above 0 and at most 1"};
+constexpr Limits kPositive{0, 1e300, "must be above 0"};
+
+void check(const JsonView& node, std::string_view key, double value, const Limits& limits) {
+  if (!(value > limits.low && value <= limits.high)) node.at(key).fail(limits.text);
+}
+
+void check_evidence(const JsonView& node, const Evidence& evidence) {
+  check(node, "spread", evidence.spread, kShare);
+  if (evidence.per_octave < 0) node.at("per_octave").fail("must be at least 0");
+  if (evidence.source.empty()) node.at("source").fail("empty; say where the numbers come from");
+}
+
+void check_gemm(const JsonView& node, const GemmCurve& curve) {
+  check(node, "rate", curve.rate.value, kPositive);
+  check(node, "odd_rate", curve.odd_rate.value, kPositive);
+  check(node, "memory_share", curve.memory_share, kShare);
+  if (curve.fill < 0) node.at("fill").fail("must be at least 0");
+  check(node, "intensity", curve.intensity, kPositive);
+  if (curve.tail < 0 || curve.tail > 1) node.at("tail").fail("must be from 0 to 1");
+  if (curve.overlap < 1) node.at("overlap").fail("must be at least 1 (1: compute and memory add)");
+  check_evidence(node.at("evidence"), curve.evidence);
+}
+
+void check_attention(const JsonView& node, const AttentionCurve& curve) {
+  check(node, "rate", curve.rate.value, kPositive);
+  if (curve.padding < 0) node.at("padding").fail("must be at least 0");
+  check_evidence(node.at("evidence"), curve.evidence);
+}
+
+void check_scaled(const JsonView& node, const ScaledKernel& kernel) {
+  if (kernel.of != "flash2" && kernel.of != "cudnn") node.at("of").fail("must be \"flash2\" or \"cudnn\"");
+  check(node, "speed", kernel.speed, kPositive);
+}
+
+void check_attentions(const JsonView& node, const AttentionCurves& curves) {
+  check(node, "head_dim", curves.head_dim, kPositive);
+  check(node, "exponential", curves.exponential.value, kPositive);
+  for (const auto& [key, kernel] : {std::pair{"flash2", &curves.flash2}, std::pair{"cudnn", &curves.cudnn}}) {
+    check_attention(node.at(key).at("forward"), kernel->forward);
+    check_attention(node.at(key).at("backward"), kernel->backward);
+  }
+  check_scaled(node.at("flash1"), curves.flash1);
+  check_scaled(node.at("flash3"), curves.flash3);
+}
+
+void check_link(const JsonView& node, const LinkCurve& curve) {
+  check(node, "efficiency", curve.efficiency, kShare);
+  if (!(curve.power > 0 && curve.power < 1)) {
+    node.at("power").fail("must be above 0 and below 1, so that more bytes are never faster");
+  }
+  if (curve.min_bytes > curve.max_bytes) node.at("min_bytes").fail("above max_bytes");
+  check_evidence(node.at("evidence"), curve.evidence);
+}
+
+void check_links(const JsonView& node, const LinkCurves& curves) {
+  const std::pair<const char*, const LinkCurve*> all[] = {
+      {"ring_intra", &curves.ring_intra},         {"nvls_intra", &curves.nvls_intra},
+      {"pairwise_intra", &curves.pairwise_intra}, {"send_intra", &curves.send_intra},
+      {"ring_inter", &curves.ring_inter},         {"tree_inter", &curves.tree_inter},
+      {"pairwise_inter", &curves.pairwise_inter}, {"send_inter", &curves.send_inter}};
+  for (const auto& [key, curve] : all) check_link(node.at(key), *curve);
+  check(node, "logged_nodes", curves.logged_nodes, kPositive);
+}
+
+void check_host(const JsonView& node, const HostCosts& host) {
+  check(node, "copy_share", host.copy_share, kShare);
+  if (host.compute_slowdown < 1) node.at("compute_slowdown").fail("must be at least 1");
+  if (host.network_slowdown < 1) node.at("network_slowdown").fail("must be at least 1");
+}
+
+void check_device(const JsonView& node, const CalibratedDevice& device) {
+  check(node, "sms", device.sms, kPositive);
+  check(node, "bf16", device.bf16.value, kPositive);
+  check(node, "memory_rate", device.memory_rate.value, kPositive);
+}
+
+}  // namespace
+
+CalibrationFile read_calibration(const JsonView& root) {
+  CalibrationFile file = read<CalibrationFile>(root);
+  check_device(root.at("device"), file.device);
+  check_gemm(root.at("gemm"), file.gemm);
+  check_gemm(root.at("grouped_gemm"), file.grouped_gemm);
+  check_attentions(root.at("attention"), file.attention);
+  check(root.at("elementwise"), "rate", file.elementwise.rate.value, kPositive);
+  check_evidence(root.at("elementwise").at("evidence"), file.elementwise.evidence);
+  check_links(root.at("links"), file.links);
+  check_host(root.at("host"), file.host);
+  return file;
+}
+
+Calibration load_calibration(std::string_view name_or_path, const Cluster& cluster) {
+  const std::string path = scenario_path("calibrations", name_or_path);
+  const JsonView root = load_json(path);
+  auto data = std::make_shared<Calibration::Data>();
+  static_cast<CalibrationFile&>(*data) = read_calibration(root);
+  data->name = std::filesystem::path(path).stem().string();
+  carry_over(*data, cluster.device, root);
+  Calibration calibration;
+  calibration.data_ = std::move(data);
+  return calibration;
+}
+
+}  // namespace tw

@@ -1,0 +1,212 @@
+#include "costmodel/calibration.hpp"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "costmodel/curves.hpp"
+#include "tests/unit/costmodel/calibration_fixture.hpp"
+#include "topology/check.hpp"
+
+namespace tw {
+namespace {
+
+using namespace test;
+
+double tflops(const Calibration& c, std::int64_t m, std::int64_t n, std::int64_t k) {
+  const auto flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  return in_tflops(FlopsPerSec(flops / c.gemm({.m = m, .n = n, .k = k}).time.value));
+}
+
+// 2 SMs at 1 FLOP per ns each (2e9 in all), copy 1e9 B/s, no overheads. 128x512x100: one tile of 128x256
+// per SM, 2*128*256*100 FLOP / 1e9 = 6553.6 us; 640 columns: a third tile opens a second wave.
+TEST(GemmCurve, waves_of_tiles) {
+  GemmCurve curve;
+  curve.rate = FlopsPerSec(2e9);
+  curve.odd_rate = FlopsPerSec(1e9);
+  curve.tail = 1;
+  curve.intensity = 64;  // 128x128 keeps full speed, 64x128 (42.7) does not
+  curve.memory_share = 1;
+  curve.overlap = 8;
+  const BytesPerSec fast(1e15);
+  const auto us = [&](TileWork work) { return in_us(gemm_time(curve, 2, fast, work)); };
+  EXPECT_NEAR(us({.rows = 128, .cols = 512, .depth = 100}), 6553.6, 1e-3);
+  EXPECT_NEAR(us({.rows = 128, .cols = 640, .depth = 100}), 1.5 * 6553.6, 1e-3);  // 5 tiles of 128x128: 3 waves
+  EXPECT_NEAR(us({.rows = 128, .cols = 512, .depth = 100, .odd = true}), 2 * 6553.6, 1e-3);
+  EXPECT_NEAR(us({.rows = 128, .cols = 256, .depth = 100, .groups = 2}), 6553.6, 1e-3);
+  curve.fill = 100;
+  EXPECT_NEAR(us({.rows = 128, .cols = 512, .depth = 100}), 2 * 6553.6, 1e-3);
+}
+
+// Memory decides: (128*4096 + 4096*512 + 128*512) elements of 2 bytes, 1e9 B/s: 5.373952 ms.
+TEST(GemmCurve, memory) {
+  GemmCurve curve;
+  curve.rate = curve.odd_rate = FlopsPerSec(1e18);
+  curve.intensity = 10;
+  curve.memory_share = 1;
+  curve.overlap = 8;
+  const TileWork work{.rows = 128, .cols = 512, .depth = 4096};
+  EXPECT_NEAR(in_ms(gemm_time(curve, 132, BytesPerSec(1e9), work)), 5.373952, 1e-6);
+  curve.memory_ramp = Seconds(5.373952e-3);  // s + sqrt(s*s) = 2 s
+  EXPECT_NEAR(in_ms(gemm_time(curve, 132, BytesPerSec(1e9), work)), 2 * 5.373952, 1e-6);
+}
+
+// Forward 4*128 FLOP per pair, backward 10*128. Half of the pair's time is exponentials here, so that
+// head size 64 takes half of the matmul half and all of the other: 3/4.
+TEST(AttentionCurve, pairs) {
+  AttentionCurve curve;
+  curve.rate = FlopsPerSec(512e9);  // 1 ns per pair at head size 128
+  const FlopsPerSec exponential(2e9);  // 0.5 ns each
+  AttentionShape shape{.batch = 2, .heads = 3, .kv_heads = 3, .q_len = 10, .kv_len = 10, .head_dim = 128,
+                       .value_dim = 128, .pairs = 100};
+  EXPECT_NEAR(in_us(attention_time(curve, exponential, pair_work(shape, 128))), 0.6, 1e-12);
+  shape.head_dim = shape.value_dim = 64;
+  EXPECT_NEAR(in_us(attention_time(curve, exponential, pair_work(shape, 128))), 0.45, 1e-12);
+  shape.head_dim = shape.value_dim = 128;
+  curve.padding = 5;  // 10 rows of 5 pairs more per sequence and head
+  EXPECT_NEAR(in_us(attention_time(curve, exponential, pair_work(shape, 128))), 0.9, 1e-12);
+  shape.backward = true;
+  EXPECT_NEAR(pair_work(shape, 128).matmul_flops, 1280, 1e-12);
+}
+
+// wgrad of m=8192, n=k=4096 is [4096,8192]x[8192,4096]; in fp32 it reads and writes 4 bytes per weight.
+TEST(Calibration, passes_have_their_own_shapes) {
+  const Calibration c = calibration_of("h100-sxm", kH100);
+  const GemmShape forward{.m = 8192, .n = 6144, .k = 2048};
+  GemmShape dgrad = forward, wgrad = forward;
+  dgrad.pass = GemmPass::dgrad;
+  wgrad.pass = GemmPass::wgrad;
+  EXPECT_DOUBLE_EQ(c.gemm(dgrad).time.value, c.gemm({.m = 8192, .n = 2048, .k = 6144}).time.value);
+  EXPECT_DOUBLE_EQ(c.gemm(wgrad).time.value, c.gemm({.m = 2048, .n = 6144, .k = 8192}).time.value);
+  EXPECT_GT(c.gemm(dgrad).spread, c.gemm(forward).spread);
+  EXPECT_EQ(c.gemm(dgrad).provenance, Provenance::derived);
+  EXPECT_EQ(c.gemm(forward).provenance, Provenance::measured);
+  GemmShape thin{.m = 128, .n = 8192, .k = 8192, .pass = GemmPass::wgrad};
+  const double plain = c.gemm(thin).time.value;
+  thin.accumulate_fp32 = true;
+  EXPECT_GT(c.gemm(thin).time.value, plain + 100e-6);  // 512 MiB more at 3 TB/s: 179 us, in part overlapped
+}
+
+TEST(Calibration, outside_the_rows_it_says_so_and_widens) {
+  const Calibration c = calibration_of("h100-sxm", kH100);
+  const Estimate inside = c.gemm({.m = 4096, .n = 4096, .k = 4096});
+  const Estimate few_rows = c.gemm({.m = 32, .n = 4096, .k = 4096});
+  const double per_octave = c.data().gemm.evidence.per_octave;
+  EXPECT_FALSE(inside.extrapolated);
+  EXPECT_TRUE(few_rows.extrapolated);  // 32 of 128: two octaves
+  EXPECT_NEAR(few_rows.spread, std::hypot(inside.spread, 2 * per_octave), 1e-12);
+  EXPECT_TRUE(c.gemm({.m = 65536, .n = 65536, .k = 65536}).extrapolated);
+  EXPECT_TRUE(c.elementwise(Bytes(1024)).extrapolated);
+  EXPECT_FALSE(c.elementwise(gib(1)).extrapolated);
+  EXPECT_TRUE(c.collective(Collective::all_gather, in_node(8), Bytes(16)).extrapolated);
+  EXPECT_FALSE(c.collective(Collective::all_gather, in_node(8), gib(1)).extrapolated);
+  EXPECT_TRUE(c.collective(Collective::all_gather, between(64, 8), gib(1)).extrapolated);
+}
+
+TEST(Calibration, shapes_of_groups_without_a_log_are_derived_and_wider) {
+  const Calibration c = calibration_of("h100-sxm", kH100);
+  const Estimate logged = c.collective(Collective::all_reduce, between(4, 8), gib(1));
+  const Estimate other = c.collective(Collective::all_reduce, between(4, 2), gib(1));
+  EXPECT_NE(logged.provenance, Provenance::derived);
+  EXPECT_EQ(other.provenance, Provenance::derived);
+  EXPECT_GT(other.spread, logged.spread);
+  EXPECT_EQ(c.collective(Collective::all_gather, between(2, 8), gib(1)).provenance, Provenance::derived);
+}
+
+// Published: 8 H100 with NVLS 480, rings 365-370, of a 450 GB/s link (within 5 %).
+TEST(Calibration, published_bus_bandwidths) {
+  const Calibration c = calibration_of("h100-sxm", kH100);
+  const auto bus = [&](Collective kind, double factor) {
+    return factor * 16 * 1.073741824 / c.collective(kind, in_node(8), gib(16)).time.value;
+  };
+  EXPECT_NEAR(bus(Collective::all_reduce, 1.75), 480, 0.05 * 480);
+  EXPECT_NEAR(bus(Collective::all_gather, 0.875), 361, 0.05 * 361);
+}
+
+// Published with NVLS off: 365-370 GB/s at 8 GiB and more.
+TEST(Calibration, without_nvls_rings_remain) {
+  const Calibration c = calibration_of("h100-sxm", kH100).without_nvls();
+  const double seconds = c.collective(Collective::all_reduce, in_node(8), gib(8)).time.value;
+  EXPECT_NEAR(1.75 * 8 * 1.073741824 / seconds, 367.5, 0.03 * 367.5);
+}
+
+TEST(Calibration, one_rank_and_no_bytes_cost_nothing) {
+  const Calibration c = calibration_of("h100-sxm", kH100);
+  EXPECT_EQ(c.collective(Collective::all_reduce, in_node(1), gib(1)).time.value, 0);
+  EXPECT_EQ(c.collective(Collective::all_reduce, in_node(8), Bytes(0)).time.value, 0);
+  EXPECT_EQ(c.communicator(1).count, 0);
+}
+
+// H800 differs from H100 in NVLink alone: its kernels stay measured, its links are derived.
+TEST(Calibration, carries_over) {
+  const Calibration h100 = calibration_of("h100-sxm", kH100), h800 = calibration_of("h100-sxm", kH800);
+  const GemmShape shape{.m = 8192, .n = 8192, .k = 8192};
+  EXPECT_DOUBLE_EQ(h800.gemm(shape).time.value, h100.gemm(shape).time.value);
+  EXPECT_EQ(h800.gemm(shape).provenance, Provenance::measured);
+  EXPECT_EQ(h800.collective(Collective::all_reduce, in_node(8, 200), gib(1)).provenance, Provenance::derived);
+
+  // 500 W instead of 700 at the same peak: clocks by the cube root, (5/7)^(1/3) = 0.894.
+  const Calibration low = calibration_of("h100-sxm", kH100Low);
+  EXPECT_NEAR(low.data().gemm.rate / h100.data().gemm.rate, std::cbrt(5.0 / 7.0), 1e-12);
+  EXPECT_EQ(low.gemm(shape).provenance, Provenance::derived);
+  EXPECT_GT(low.gemm(shape).spread, h100.gemm(shape).spread);
+}
+
+// Large bf16 GEMMs: A100 250-280 of 312 TFLOP/s, B200 1500-1700 of 2250. A100 8-GPU ring: 235 GB/s.
+TEST(Calibration, other_gpus_reach_their_published_rates) {
+  const Calibration a100 = calibration_of("h100-sxm", kA100), b200 = calibration_of("h100-sxm", kB200);
+  EXPECT_GT(tflops(a100, 8192, 8192, 8192), 250);
+  EXPECT_LT(tflops(a100, 8192, 8192, 8192), 280);
+  EXPECT_GT(tflops(b200, 16384, 16384, 16384), 1500);
+  EXPECT_LT(tflops(b200, 16384, 16384, 16384), 1700);
+  const double seconds = a100.collective(Collective::all_reduce, in_node(8, 300), gib(16)).time.value;
+  EXPECT_NEAR(1.75 * 16 * 1.073741824 / seconds, 235, 0.05 * 235);
+  EXPECT_FALSE(a100.data().links.nvls);
+}
+
+TEST(Calibration, attention_kernels) {
+  const Calibration c = calibration_of("h100-sxm", kH100);
+  AttentionShape shape{.batch = 1, .heads = 32, .kv_heads = 8, .q_len = 8192, .kv_len = 8192, .head_dim = 128,
+                       .value_dim = 128, .pairs = 8192.0 * 8193 / 2};
+  const auto time = [&](AttentionKernel kernel) {
+    shape.kernel = kernel;
+    return c.attention(shape).time.value;
+  };
+  EXPECT_NEAR(time(AttentionKernel::flash1), 2 * time(AttentionKernel::flash2), 1e-12);
+  EXPECT_LT(time(AttentionKernel::cudnn), time(AttentionKernel::flash2));
+  EXPECT_GT(time(AttentionKernel::unfused), time(AttentionKernel::flash2));
+  shape.head_dim = shape.value_dim = 64;
+  shape.kernel = AttentionKernel::cudnn;
+  EXPECT_EQ(c.attention(shape).provenance, Provenance::derived);
+}
+
+// Skew inside one kernel costs part-filled tiles only; it never helps.
+TEST(Calibration, skewed_groups) {
+  const Calibration c = calibration_of("h100-sxm", kH100);
+  GroupedGemmShape shape{.groups = 8, .rows = 1024, .n = 14336, .k = 4096};
+  const double even = c.grouped_gemm(shape).time.value;
+  shape.max_over_mean = 1.5;
+  EXPECT_GT(c.grouped_gemm(shape).time.value, even);
+  EXPECT_LT(c.grouped_gemm(shape).time.value, 1.1 * even);
+}
+
+// The ratio is what the machine's speed leaves: 20 loads take below 20 * 3 ms on an idle core; ten
+// times that would be a load-time fit.
+TEST(Calibration, loads_quickly) {
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < 20; ++i) calibration_of("h100-sxm", kH100);
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+  RecordProperty("milliseconds_per_load", std::to_string(taken.count() / 20 * 1e3));
+  EXPECT_LT(taken.count() / 20, 30e-3);
+}
+
+TEST(Calibration, local_cpu_is_derived) {
+  const Sheet cpu{"cpu", 2, 0.16, 0.02, 0, 30};
+  const Calibration c = calibration_of("local-cpu", cpu);
+  EXPECT_EQ(c.provenance(), Provenance::derived);
+  EXPECT_NEAR(tflops(c, 1024, 1024, 1024), 0.08, 0.02);
+}
+
+}  // namespace
+}  // namespace tw
