@@ -23,11 +23,12 @@ using FlowGraph = boost::adjacency_list<
                     boost::property<boost::edge_residual_capacity_t, Flow,
                                     boost::property<boost::edge_reverse_t, Traits::edge_descriptor>>>>;
 
-void add_flow(FlowGraph& graph, std::size_t from, std::size_t to, Flow forward, Flow back) {
-  const auto there = boost::add_edge(from, to, forward, graph).first;
-  const auto here = boost::add_edge(to, from, back, graph).first;
-  boost::put(boost::edge_reverse, graph, there, here);
-  boost::put(boost::edge_reverse, graph, here, there);
+// One way. The library takes an edge's reverse to have no capacity of its own.
+void add_flow(FlowGraph& graph, std::size_t from, std::size_t to, Flow capacity) {
+  const auto there = boost::add_edge(from, to, capacity, graph).first;
+  const auto back = boost::add_edge(to, from, 0, graph).first;
+  boost::put(boost::edge_reverse, graph, there, back);
+  boost::put(boost::edge_reverse, graph, back, there);
 }
 
 }  // namespace
@@ -169,14 +170,15 @@ BytesPerSec FabricGraph::bisection() const {
     for (const auto& edge : g.graph.out_edge_list(from)) {
       const auto rate = static_cast<Flow>(std::llround(edge.get_property().rate));
       const bool in_mesh = edge.get_target() < g.leaf(0, 0) && edge.get_target() % g.node_size() < g.gpus;
-      add_flow(flow, from, edge.get_target(), rate, in_mesh ? 0 : rate);
+      add_flow(flow, from, edge.get_target(), rate);
+      if (!in_mesh) add_flow(flow, edge.get_target(), from, rate);
       everything += rate;
     }
   }
   for (std::size_t node = 0; node < g.nodes; ++node) {
     for (std::size_t i = 0; i < g.gpus; ++i) {
       const bool left = g.nodes > 1 ? node < g.nodes / 2 : i < g.gpus / 2;
-      add_flow(flow, left ? source : g.gpu(node, i), left ? g.gpu(node, i) : sink, everything, 0);
+      add_flow(flow, left ? source : g.gpu(node, i), left ? g.gpu(node, i) : sink, everything);
     }
   }
   const Flow most = boost::push_relabel_max_flow(flow, source, sink);
