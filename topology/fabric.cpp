@@ -67,7 +67,8 @@ BytesPerSec lower(BytesPerSec a, BytesPerSec b) {
 struct Fabric::State {
   FabricGraph graph;
   EdgeRates rates;
-  std::int32_t ranks, gpus, spec_gpus, nics, nodes, nodes_per_pod, leaves;
+  NodeSpec spec;
+  std::int32_t ranks, gpus, nics, nodes, nodes_per_pod, leaves;
   bool rails, mesh;
   Seconds nic_latency, switch_latency;
   NodeRates full_load;  // every rank sends: what most queries ask
@@ -77,7 +78,7 @@ struct Fabric::State {
   std::int32_t node_of(Rank rank) const { return rank.value() / gpus; }
   std::int32_t pod_of(std::int32_t node) const { return node / nodes_per_pod; }
   std::int32_t nic_of(Rank rank) const {
-    return node_of(rank) * nics + narrow(std::int64_t{rank.value() % gpus} * nics / spec_gpus);
+    return node_of(rank) * nics + spec.nic_of(rank.value() % gpus);
   }
   std::int32_t leaf_of(std::int32_t node, std::int32_t nic) const {
     return pod_of(node) * leaves + (rails ? nic : 0);
@@ -102,9 +103,9 @@ struct Fabric::State {
 Fabric::State::State(const Cluster& cluster)
     : graph(cluster),
       rates(graph.rates()),
+      spec(cluster.node),
       ranks(cluster.gpus),
       gpus(cluster.gpus_per_node()),
-      spec_gpus(cluster.node.gpus),
       nics(cluster.node.nics),
       nodes(cluster.nodes()),
       nodes_per_pod(cluster.network.nodes_per_pod),

@@ -76,17 +76,18 @@ void FabricGraph::Impl::add_node(const Cluster& cluster, std::size_t node) {
   const double pcie = cluster.device.pcie_one_way.value;
   const double nvlink = cluster.device.nvlink_one_way.value;
   const bool nic_at_gpu = has_nvlink(cluster.node.link);  // behind one PCIe switch with its GPUs
-  const auto spec_gpus = static_cast<std::size_t>(cluster.node.gpus);
+  const double peers = cluster.node.gpus - 1;
   for (std::size_t i = 0; i < gpus; ++i) {
     graph.out_edge_list(gpu(node, i)).reserve(planes + 2);
     for (std::size_t p = 0; p < planes; ++p) {
       connect(gpu(node, i), plane(node, p), nvlink / static_cast<double>(planes));
     }
     for (std::size_t j = 0; mesh && j < gpus; ++j) {
-      if (j != i) connect(gpu(node, i), gpu(node, j), nvlink / static_cast<double>(spec_gpus - 1));
+      if (j != i) connect(gpu(node, i), gpu(node, j), nvlink / peers);
     }
     connect(gpu(node, i), host(node), pcie);
-    if (nic_at_gpu && nics > 0) connect(gpu(node, i), nic(node, i * nics / spec_gpus), pcie);
+    const auto own_nic = static_cast<std::size_t>(cluster.node.nic_of(static_cast<std::int32_t>(i)));
+    if (nic_at_gpu && nics > 0) connect(gpu(node, i), nic(node, own_nic), pcie);
   }
   for (std::size_t i = 0; i < nics; ++i) {
     if (!nic_at_gpu) connect(host(node), nic(node, i), pcie);

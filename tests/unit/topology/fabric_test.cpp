@@ -184,6 +184,17 @@ TEST(Fabric, RegularGroupsAsListsEqualTheirAxes) {
   EXPECT_EQ(fabric.links(groups), fabric.links(std::vector<GroupAxis>{{8, 8}}));
 }
 
+TEST(Fabric, ListsThatOnlyBeginRegularAreReadWhole) {
+  std::vector<std::vector<Rank>> groups;
+  const auto add = [&](std::int32_t a, std::int32_t b) { groups.push_back({Rank(a), Rank(b)}); };
+  for (const std::int32_t base : {0, 2, 4, 10, 12, 14}) add(base, base + 1);
+  EXPECT_EQ(Fabric(load_cluster("h100-sxm:16")).links(groups).tier, 0);
+  add(6, 9);
+  add(7, 8);
+  const GroupLinks group = Fabric(load_cluster("h100-sxm:16")).links(groups);
+  EXPECT_EQ(std::tuple(group.nodes, group.ranks_per_node, group.tier, group.inter), std::tuple(2, 1, 1, gbps(50)));
+}
+
 TEST(FabricDeathTest, RefusesAxesThatDoNotPartitionTheRanks) {
   const Fabric fabric(load_cluster("h100-sxm:64"));
   EXPECT_DEATH(fabric.links(std::vector<GroupAxis>{{3, 1}}), "internal check failed");
