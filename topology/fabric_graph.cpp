@@ -48,7 +48,9 @@ struct FabricGraph::Impl {
   std::size_t leaf(std::size_t pod, std::size_t i) const { return gpu(nodes, 0) + pod * leaves + i; }
   std::size_t spine() const { return leaf(pods, 0); }
 
-  void connect(std::size_t from, std::size_t to, double rate) { boost::add_edge(from, to, Edge{rate}, graph); }
+  void connect(std::size_t from, std::size_t to, double rate) {
+    boost::add_edge(from, to, Edge{rate}, graph);
+  }
   void add_node(const Cluster& cluster, std::size_t node);
   void add_leaves(const Cluster& cluster);
   void lose(const Fault& fault);
@@ -59,7 +61,8 @@ struct FabricGraph::Impl {
 FabricGraph::Impl::Impl(const Cluster& cluster)
     : nodes(static_cast<std::size_t>(cluster.nodes())),
       gpus(static_cast<std::size_t>(cluster.gpus_per_node())),
-      planes(cluster.node.link == NodeLink::nvswitch ? static_cast<std::size_t>(cluster.node.switch_planes) : 0),
+      planes(cluster.node.link == NodeLink::nvswitch ? static_cast<std::size_t>(cluster.node.switch_planes)
+                                                     : 0),
       nics(static_cast<std::size_t>(cluster.node.nics)),
       pods(static_cast<std::size_t>(cluster.pods())),
       leaves(nodes > 1 ? static_cast<std::size_t>(cluster.leaves_per_pod()) : 0),
@@ -91,7 +94,8 @@ void FabricGraph::Impl::add_node(const Cluster& cluster, std::size_t node) {
   }
   for (std::size_t i = 0; i < nics; ++i) {
     if (!nic_at_gpu) connect(host(node), nic(node, i), pcie);
-    if (leaves > 0) connect(nic(node, i), leaf(node / nodes_per_pod, rails ? i : 0), cluster.node.nic_rate.value);
+    if (leaves > 0)
+      connect(nic(node, i), leaf(node / nodes_per_pod, rails ? i : 0), cluster.node.nic_rate.value);
   }
 }
 
@@ -140,7 +144,8 @@ EdgeRates FabricGraph::rates() const {
     const auto feed = [&](std::size_t vertex) {
       for (const auto& edge : g.graph.out_edge_list(vertex)) {
         const std::size_t to = edge.get_target();
-        if (to >= g.nic(node, 0) && to < g.nic(node, g.nics)) fed[to - g.nic(node, 0)] += edge.get_property().rate;
+        if (to >= g.nic(node, 0) && to < g.nic(node, g.nics))
+          fed[to - g.nic(node, 0)] += edge.get_property().rate;
       }
     };
     for (std::size_t i = 0; i < g.gpus; ++i) {
@@ -159,8 +164,12 @@ EdgeRates FabricGraph::rates() const {
   return out;
 }
 
-std::size_t FabricGraph::vertices() const { return boost::num_vertices(impl_->graph); }
-std::size_t FabricGraph::edges() const { return boost::num_edges(impl_->graph); }
+std::size_t FabricGraph::vertices() const {
+  return boost::num_vertices(impl_->graph);
+}
+std::size_t FabricGraph::edges() const {
+  return boost::num_edges(impl_->graph);
+}
 
 BytesPerSec FabricGraph::bisection() const {
   const Impl& g = *impl_;
