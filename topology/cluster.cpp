@@ -23,16 +23,20 @@ struct Checker {
   }
 };
 
-std::string text(std::int64_t value) { return std::to_string(value); }
-std::string range(std::int64_t low, std::int64_t high) { return text(low) + " to " + text(high); }
+std::string text(std::int64_t value) {
+  return std::to_string(value);
+}
+std::string range(std::int64_t low, std::int64_t high) {
+  return text(low) + " to " + text(high);
+}
 
 void check_uses(const NodeSpec& node, const Checker& check) {
   for (const std::int32_t used : *node.also_used_as) {
     check.require(used > 0 && used < node.gpus, "node.also_used_as",
                   text(used) + " is outside 1 to " + text(node.gpus - 1) + ", fewer than node.gpus");
     check.require(std::int64_t{node.nics} * used % node.gpus == 0, "node.also_used_as",
-                  text(used) + " of " + text(node.gpus) + " GPUs have no whole number of the " + text(node.nics) +
-                      " NICs");
+                  text(used) + " of " + text(node.gpus) + " GPUs have no whole number of the " +
+                      text(node.nics) + " NICs");
   }
 }
 
@@ -44,8 +48,9 @@ void check_node(const Cluster& cluster, const Checker& check) {
                 text(node.switch_planes) + "; must be " + range(1, kMostPlanes));
   check.require(node.nics >= 0 && node.nics <= node.gpus, "node.nics",
                 text(node.nics) + "; must be " + range(0, node.gpus) + ", at most one per GPU");
-  check.require(node.link != NodeLink::nvlink_mesh || node.gpus <= kLargestMesh, "node.gpus",
-                text(node.gpus) + "; an nvlink-mesh joins at most " + text(kLargestMesh) + " GPUs; use nvswitch");
+  check.require(
+      node.link != NodeLink::nvlink_mesh || node.gpus <= kLargestMesh, "node.gpus",
+      text(node.gpus) + "; an nvlink-mesh joins at most " + text(kLargestMesh) + " GPUs; use nvswitch");
   check.require(!has_nvlink(node.link) || cluster.device.nvlink_one_way.value > 0, "node.link",
                 "needs a GPU with NVLink, which " + printable(cluster.gpu) + " has not; legal: pcie, host");
   check_uses(node, check);
@@ -55,12 +60,13 @@ void check_network(const Cluster& cluster, const Checker& check) {
   const NetworkSpec& network = cluster.network;
   check.require(network.nodes_per_pod > 0, "network.nodes_per_pod",
                 text(network.nodes_per_pod) + "; must be at least 1");
-  check.require(std::isfinite(network.oversubscription) && network.oversubscription >= 1, "network.oversubscription",
-                "must be at least 1 (1: non-blocking)");
+  check.require(std::isfinite(network.oversubscription) && network.oversubscription >= 1,
+                "network.oversubscription", "must be at least 1 (1: non-blocking)");
   if (cluster.nodes() == 1) return;
   const std::string nodes = text(cluster.nodes()) + " nodes";
   check.require(cluster.node.nics > 0, "node.nics", "0 with " + nodes + "; must be at least 1");
-  check.require(cluster.node.nic_rate.value > 0, "node.nic_rate", "zero with " + nodes + "; must be more than zero");
+  check.require(cluster.node.nic_rate.value > 0, "node.nic_rate",
+                "zero with " + nodes + "; must be more than zero");
   check.require(!network.rails || has_nvlink(cluster.node.link), "network.rails",
                 "true needs NVLink in the node, which carries traffic between rails; use false");
 }
@@ -156,7 +162,9 @@ Cluster resized_in(const Cluster& cluster, std::int64_t gpus, const Checker& che
   return out;
 }
 
-bool is_path(std::string_view name) { return name.find('/') != std::string_view::npos || name.ends_with(".json"); }
+bool is_path(std::string_view name) {
+  return name.find('/') != std::string_view::npos || name.ends_with(".json");
+}
 
 std::string beside(const std::string& file, const std::string& name) {
   const std::filesystem::path path(name);

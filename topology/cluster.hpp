@@ -29,12 +29,17 @@ struct NodeSpec {
   std::int32_t gpus = 0;  // per node: per NVLink domain where that is larger than a host
   NodeLink link = NodeLink::nvswitch;
   std::int32_t switch_planes = 1;  // NVSwitch planes; each GPU's NVLink rate is spread over them
-  std::int32_t nics = 0;           // per node; NIC g * nics / gpus serves GPU g
+  std::int32_t nics = 0;           // per node
   BytesPerSec nic_rate;            // one NIC, one direction
   Seconds nic_latency;             // of one message, both NICs, without switches
   // Other GPU counts that jobs take of each node, e.g. 64 of the 72 of an NVL72: the largest that
   // divides the job's GPUs becomes `gpus` (resized). Kept in falling order.
   Defaulted<std::vector<std::int32_t>> also_used_as;
+
+  // The NIC that serves a GPU: neighbours share one where there are fewer NICs than GPUs.
+  std::int32_t nic_of(std::int32_t gpu) const {
+    return static_cast<std::int32_t>(std::int64_t{gpu} * nics / gpus);
+  }
   friend bool operator==(const NodeSpec&, const NodeSpec&) = default;
 };
 TW_DESCRIBE(NodeSpec, gpus, link, switch_planes, nics, nic_rate, nic_latency, also_used_as);

@@ -13,8 +13,12 @@ namespace {
 
 constexpr double kUnlimited = std::numeric_limits<double>::infinity();
 
-std::size_t index(std::int32_t value) { return static_cast<std::size_t>(value); }
-std::int32_t narrow(std::int64_t value) { return static_cast<std::int32_t>(value); }
+std::size_t index(std::int32_t value) {
+  return static_cast<std::size_t>(value);
+}
+std::int32_t narrow(std::int64_t value) {
+  return static_cast<std::int32_t>(value);
+}
 
 struct NicLoad {
   double rate;
@@ -29,7 +33,8 @@ struct NicLoad {
 // NIC is simply the slowest.
 double node_rate(std::vector<NicLoad>& nics, std::int32_t active) {
   const auto per_user = [](const NicLoad& nic) { return nic.users == 0 ? kUnlimited : nic.rate / nic.users; };
-  std::sort(nics.begin(), nics.end(), [&](const NicLoad& a, const NicLoad& b) { return per_user(a) < per_user(b); });
+  std::sort(nics.begin(), nics.end(),
+            [&](const NicLoad& a, const NicLoad& b) { return per_user(a) < per_user(b); });
   double kept = 0, fastest = 0, best = 0;
   for (std::size_t out = nics.size(); out-- > 0;) {
     kept += nics[out].rate;
@@ -67,7 +72,8 @@ BytesPerSec lower(BytesPerSec a, BytesPerSec b) {
 struct Fabric::State {
   FabricGraph graph;
   EdgeRates rates;
-  std::int32_t ranks, gpus, spec_gpus, nics, nodes, nodes_per_pod, leaves;
+  NodeSpec spec;
+  std::int32_t ranks, gpus, nics, nodes, nodes_per_pod, leaves;
   bool rails, mesh;
   Seconds nic_latency, switch_latency;
   NodeRates full_load;  // every rank sends: what most queries ask
@@ -76,9 +82,7 @@ struct Fabric::State {
   explicit State(const Cluster& cluster);
   std::int32_t node_of(Rank rank) const { return rank.value() / gpus; }
   std::int32_t pod_of(std::int32_t node) const { return node / nodes_per_pod; }
-  std::int32_t nic_of(Rank rank) const {
-    return node_of(rank) * nics + narrow(std::int64_t{rank.value() % gpus} * nics / spec_gpus);
-  }
+  std::int32_t nic_of(Rank rank) const { return node_of(rank) * nics + spec.nic_of(rank.value() % gpus); }
   std::int32_t leaf_of(std::int32_t node, std::int32_t nic) const {
     return pod_of(node) * leaves + (rails ? nic : 0);
   }
@@ -102,9 +106,9 @@ struct Fabric::State {
 Fabric::State::State(const Cluster& cluster)
     : graph(cluster),
       rates(graph.rates()),
+      spec(cluster.node),
       ranks(cluster.gpus),
       gpus(cluster.gpus_per_node()),
-      spec_gpus(cluster.node.gpus),
       nics(cluster.node.nics),
       nodes(cluster.nodes()),
       nodes_per_pod(cluster.network.nodes_per_pod),
@@ -173,7 +177,9 @@ void Fabric::State::rate_full_load() {
   Load load = empty_load();
   for (std::int32_t rank = 0; rank < ranks; ++rank) add(load, Rank(rank), !rates.uplink.empty());
   full_load = node_rates(load);
-  const auto lowest = [](const std::vector<double>& all) { return *std::min_element(all.begin(), all.end()); };
+  const auto lowest = [](const std::vector<double>& all) {
+    return *std::min_element(all.begin(), all.end());
+  };
   lowest_same_pod = lowest(full_load.same_pod);
   lowest_cross_pod = lowest(full_load.cross_pod);
 }
@@ -245,13 +251,15 @@ GroupLinks Fabric::State::slowest(std::size_t count, const GroupAt& group_at) co
 }
 
 // Every translate has this shape and every rank sends, so the rates of the full load hold.
-GroupLinks Fabric::State::regular(std::span<const GroupAxis> axes, const BlockShape& on_nodes, bool crosses) const {
+GroupLinks Fabric::State::regular(std::span<const GroupAxis> axes, const BlockShape& on_nodes,
+                                  bool crosses) const {
   GroupLinks out;
   for (const GroupAxis& axis : axes) out.ranks *= axis.size;
   out.nodes = narrow(on_nodes.blocks);
   out.ranks_per_node = narrow(on_nodes.inside);
   out.tier = out.nodes == 1 ? 0 : crosses ? 2 : 1;
-  if (out.ranks_per_node > 1) out.intra = BytesPerSec(intra_rate(lowest_nvlink, lowest_host, out.ranks_per_node));
+  if (out.ranks_per_node > 1)
+    out.intra = BytesPerSec(intra_rate(lowest_nvlink, lowest_host, out.ranks_per_node));
   if (out.nodes > 1) out.inter = BytesPerSec(crosses ? lowest_cross_pod : lowest_same_pod);
   out.inter_latency = latency(out.tier);
   return out;
@@ -265,14 +273,14 @@ GroupLinks Fabric::links(std::span<const GroupAxis> axes) const {
   const State& s = *state_;
   check_axes(axes, s.ranks);
   const auto on_nodes = shape_on_blocks(axes, s.gpus);
-  const auto on_pods = s.rates.uplink.empty()
-                           ? std::optional(BlockShape{})
-                           : shape_on_blocks(axes, std::int64_t{s.gpus} * s.nodes_per_pod);
+  const auto on_pods = s.rates.uplink.empty() ? std::optional(BlockShape{})
+                                              : shape_on_blocks(axes, std::int64_t{s.gpus} * s.nodes_per_pod);
   if (on_nodes && on_pods) return s.regular(axes, *on_nodes, on_pods->blocks > 1);
   const std::vector<Rank> members = members_of_all(axes, s.ranks);
   std::size_t size = 1;
   for (const GroupAxis& axis : axes) size *= index(axis.size);
-  return s.slowest(members.size() / size, [&](std::size_t i) { return std::span(members).subspan(i * size, size); });
+  return s.slowest(members.size() / size,
+                   [&](std::size_t i) { return std::span(members).subspan(i * size, size); });
 }
 
 GroupLinks Fabric::links(std::span<const std::vector<Rank>> groups) const {
@@ -306,9 +314,17 @@ GroupLinks Fabric::path(Rank from, Rank to) const {
   return out;
 }
 
-std::int32_t Fabric::ranks() const { return state_->ranks; }
-std::size_t Fabric::vertices() const { return state_->graph.vertices(); }
-std::size_t Fabric::edges() const { return state_->graph.edges(); }
-BytesPerSec Fabric::bisection() const { return state_->graph.bisection(); }
+std::int32_t Fabric::ranks() const {
+  return state_->ranks;
+}
+std::size_t Fabric::vertices() const {
+  return state_->graph.vertices();
+}
+std::size_t Fabric::edges() const {
+  return state_->graph.edges();
+}
+BytesPerSec Fabric::bisection() const {
+  return state_->graph.bisection();
+}
 
 }  // namespace tw

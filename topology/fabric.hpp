@@ -39,9 +39,9 @@ class Fabric {
   ~Fabric();
   Fabric(Fabric&&) noexcept;
 
-  // All groups of one dimension at once (disjoint, each in rising order of ranks): the shape of the group over the most
-  // nodes (then the highest tier, the most ranks on a node), the lowest rates of any. Groups that
-  // are translates of one mixed-radix set and cover the cluster are looked at once.
+  // All groups of one dimension at once (disjoint, each in rising order of ranks): the shape of the group
+  // over the most nodes (then the highest tier, the most ranks on a node), the lowest rates of any. Groups
+  // that are translates of one mixed-radix set and cover the cluster are looked at once.
   GroupLinks links(std::span<const std::vector<Rank>> groups) const;
   // The same for the group spanned by these axes and its translates, which partition the ranks:
   // strides rise, each a multiple of the size * stride before it, the last of which divides the

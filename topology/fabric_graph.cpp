@@ -23,11 +23,12 @@ using FlowGraph = boost::adjacency_list<
                     boost::property<boost::edge_residual_capacity_t, Flow,
                                     boost::property<boost::edge_reverse_t, Traits::edge_descriptor>>>>;
 
-void add_flow(FlowGraph& graph, std::size_t from, std::size_t to, Flow forward, Flow back) {
-  const auto there = boost::add_edge(from, to, forward, graph).first;
-  const auto here = boost::add_edge(to, from, back, graph).first;
-  boost::put(boost::edge_reverse, graph, there, here);
-  boost::put(boost::edge_reverse, graph, here, there);
+// One way. The library takes an edge's reverse to have no capacity of its own.
+void add_flow(FlowGraph& graph, std::size_t from, std::size_t to, Flow capacity) {
+  const auto there = boost::add_edge(from, to, capacity, graph).first;
+  const auto back = boost::add_edge(to, from, 0, graph).first;
+  boost::put(boost::edge_reverse, graph, there, back);
+  boost::put(boost::edge_reverse, graph, back, there);
 }
 
 }  // namespace
@@ -47,7 +48,9 @@ struct FabricGraph::Impl {
   std::size_t leaf(std::size_t pod, std::size_t i) const { return gpu(nodes, 0) + pod * leaves + i; }
   std::size_t spine() const { return leaf(pods, 0); }
 
-  void connect(std::size_t from, std::size_t to, double rate) { boost::add_edge(from, to, Edge{rate}, graph); }
+  void connect(std::size_t from, std::size_t to, double rate) {
+    boost::add_edge(from, to, Edge{rate}, graph);
+  }
   void add_node(const Cluster& cluster, std::size_t node);
   void add_leaves(const Cluster& cluster);
   void lose(const Fault& fault);
@@ -58,7 +61,8 @@ struct FabricGraph::Impl {
 FabricGraph::Impl::Impl(const Cluster& cluster)
     : nodes(static_cast<std::size_t>(cluster.nodes())),
       gpus(static_cast<std::size_t>(cluster.gpus_per_node())),
-      planes(cluster.node.link == NodeLink::nvswitch ? static_cast<std::size_t>(cluster.node.switch_planes) : 0),
+      planes(cluster.node.link == NodeLink::nvswitch ? static_cast<std::size_t>(cluster.node.switch_planes)
+                                                     : 0),
       nics(static_cast<std::size_t>(cluster.node.nics)),
       pods(static_cast<std::size_t>(cluster.pods())),
       leaves(nodes > 1 ? static_cast<std::size_t>(cluster.leaves_per_pod()) : 0),
@@ -75,21 +79,23 @@ void FabricGraph::Impl::add_node(const Cluster& cluster, std::size_t node) {
   const double pcie = cluster.device.pcie_one_way.value;
   const double nvlink = cluster.device.nvlink_one_way.value;
   const bool nic_at_gpu = has_nvlink(cluster.node.link);  // behind one PCIe switch with its GPUs
-  const auto spec_gpus = static_cast<std::size_t>(cluster.node.gpus);
+  const double peers = cluster.node.gpus - 1;
   for (std::size_t i = 0; i < gpus; ++i) {
     graph.out_edge_list(gpu(node, i)).reserve(planes + 2);
     for (std::size_t p = 0; p < planes; ++p) {
       connect(gpu(node, i), plane(node, p), nvlink / static_cast<double>(planes));
     }
     for (std::size_t j = 0; mesh && j < gpus; ++j) {
-      if (j != i) connect(gpu(node, i), gpu(node, j), nvlink / static_cast<double>(spec_gpus - 1));
+      if (j != i) connect(gpu(node, i), gpu(node, j), nvlink / peers);
     }
     connect(gpu(node, i), host(node), pcie);
-    if (nic_at_gpu && nics > 0) connect(gpu(node, i), nic(node, i * nics / spec_gpus), pcie);
+    const auto own_nic = static_cast<std::size_t>(cluster.node.nic_of(static_cast<std::int32_t>(i)));
+    if (nic_at_gpu && nics > 0) connect(gpu(node, i), nic(node, own_nic), pcie);
   }
   for (std::size_t i = 0; i < nics; ++i) {
     if (!nic_at_gpu) connect(host(node), nic(node, i), pcie);
-    if (leaves > 0) connect(nic(node, i), leaf(node / nodes_per_pod, rails ? i : 0), cluster.node.nic_rate.value);
+    if (leaves > 0)
+      connect(nic(node, i), leaf(node / nodes_per_pod, rails ? i : 0), cluster.node.nic_rate.value);
   }
 }
 
@@ -138,7 +144,8 @@ EdgeRates FabricGraph::rates() const {
     const auto feed = [&](std::size_t vertex) {
       for (const auto& edge : g.graph.out_edge_list(vertex)) {
         const std::size_t to = edge.get_target();
-        if (to >= g.nic(node, 0) && to < g.nic(node, g.nics)) fed[to - g.nic(node, 0)] += edge.get_property().rate;
+        if (to >= g.nic(node, 0) && to < g.nic(node, g.nics))
+          fed[to - g.nic(node, 0)] += edge.get_property().rate;
       }
     };
     for (std::size_t i = 0; i < g.gpus; ++i) {
@@ -157,8 +164,12 @@ EdgeRates FabricGraph::rates() const {
   return out;
 }
 
-std::size_t FabricGraph::vertices() const { return boost::num_vertices(impl_->graph); }
-std::size_t FabricGraph::edges() const { return boost::num_edges(impl_->graph); }
+std::size_t FabricGraph::vertices() const {
+  return boost::num_vertices(impl_->graph);
+}
+std::size_t FabricGraph::edges() const {
+  return boost::num_edges(impl_->graph);
+}
 
 BytesPerSec FabricGraph::bisection() const {
   const Impl& g = *impl_;
@@ -169,14 +180,15 @@ BytesPerSec FabricGraph::bisection() const {
     for (const auto& edge : g.graph.out_edge_list(from)) {
       const auto rate = static_cast<Flow>(std::llround(edge.get_property().rate));
       const bool in_mesh = edge.get_target() < g.leaf(0, 0) && edge.get_target() % g.node_size() < g.gpus;
-      add_flow(flow, from, edge.get_target(), rate, in_mesh ? 0 : rate);
+      add_flow(flow, from, edge.get_target(), rate);
+      if (!in_mesh) add_flow(flow, edge.get_target(), from, rate);
       everything += rate;
     }
   }
   for (std::size_t node = 0; node < g.nodes; ++node) {
     for (std::size_t i = 0; i < g.gpus; ++i) {
       const bool left = g.nodes > 1 ? node < g.nodes / 2 : i < g.gpus / 2;
-      add_flow(flow, left ? source : g.gpu(node, i), left ? g.gpu(node, i) : sink, everything, 0);
+      add_flow(flow, left ? source : g.gpu(node, i), left ? g.gpu(node, i) : sink, everything);
     }
   }
   const Flow most = boost::push_relabel_max_flow(flow, source, sink);

@@ -21,8 +21,8 @@ void check_gpu(const Gpu& gpu, const JsonView& file) {
   positive(gpu.power.value > 0, "power");
   positive(gpu.pcie_one_way.value > 0, "pcie_one_way");
   if (std::find(kArchitectures.begin(), kArchitectures.end(), gpu.architecture) == kArchitectures.end()) {
-    file.at("architecture").fail("unknown value \"" + printable(gpu.architecture) + "\"; legal: " +
-                                 joined(kArchitectures));
+    file.at("architecture")
+        .fail("unknown value \"" + printable(gpu.architecture) + "\"; legal: " + joined(kArchitectures));
   }
   if (gpu.source.empty()) file.at("source").fail("must say where the numbers come from");
 }

@@ -4,9 +4,9 @@
 
 namespace tw {
 
-// derived: with nested strides, axes whose extent divides the block vary only the digits inside it,
-// axes whose stride is a multiple of the block only those outside; an axis across the boundary
-// splits in two when the boundary is a multiple of its stride and divides its extent.
+// derived: translates are aligned to the extent of their inner axes, so axes whose extent divides the
+// block stay inside one; steps of a block or more always end in another. An axis across the boundary
+// splits in two where the boundary is a multiple of its stride and divides its extent.
 std::optional<BlockShape> shape_on_blocks(std::span<const GroupAxis> axes, std::int64_t block) {
   BlockShape shape;
   for (const auto [size, stride] : axes) {
@@ -14,7 +14,7 @@ std::optional<BlockShape> shape_on_blocks(std::span<const GroupAxis> axes, std::
     if (size == 1) continue;
     if (block % extent == 0) {
       shape.inside *= size;
-    } else if (stride % block == 0) {
+    } else if (stride >= block) {
       shape.blocks *= size;
     } else if (block % stride == 0 && extent % block == 0) {
       shape.inside *= block / stride;

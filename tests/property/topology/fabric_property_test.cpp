@@ -12,7 +12,9 @@
 namespace tw {
 namespace {
 
-std::int32_t within(std::int32_t low, std::int32_t high) { return *rc::gen::inRange(low, high + 1); }
+std::int32_t within(std::int32_t low, std::int32_t high) {
+  return *rc::gen::inRange(low, high + 1);
+}
 
 Cluster any_cluster() {
   Cluster cluster = load_cluster("h100-sxm:64");
@@ -36,11 +38,11 @@ Cluster with_faults(Cluster cluster) {
       next.faults.value.push_back(
           {FaultKind::nic, within(0, cluster.nodes() - 1), within(0, cluster.node.nics - 1), share});
     } else if (kind == 1) {
-      next.faults.value.push_back(
-          {FaultKind::leaf_uplink, within(0, cluster.pods() - 1), within(0, cluster.leaves_per_pod() - 1), share});
+      next.faults.value.push_back({FaultKind::leaf_uplink, within(0, cluster.pods() - 1),
+                                   within(0, cluster.leaves_per_pod() - 1), share});
     } else {
-      next.faults.value.push_back(
-          {FaultKind::nvswitch, within(0, cluster.nodes() - 1), within(0, cluster.gpus_per_node() - 1), share});
+      next.faults.value.push_back({FaultKind::nvswitch, within(0, cluster.nodes() - 1),
+                                   within(0, cluster.gpus_per_node() - 1), share});
     }
     try {
       cluster = resized(next, next.gpus);
@@ -81,7 +83,8 @@ std::vector<std::vector<Rank>> groups_of(const std::vector<GroupAxis>& axes, std
 // to leave out is tried, each rank's share is the least over subsets that may bind.
 class Oracle {
  public:
-  Oracle(const Cluster& cluster, const std::vector<std::vector<Rank>>& groups) : c_(cluster), groups_(groups) {
+  Oracle(const Cluster& cluster, const std::vector<std::vector<Rank>>& groups)
+      : c_(cluster), groups_(groups) {
     for (const auto& group : groups) {
       if (nodes_of(group).size() == 1) continue;
       for (const Rank rank : group) {
@@ -107,7 +110,9 @@ class Oracle {
         if (nodes.size() > 1) inter.push_back(node_rate(node, crosses(group)));
       }
       one.tier = nodes.size() == 1 ? 0 : crosses(group) ? 2 : 1;
-      const auto key = [](const GroupLinks& g) { return std::tuple(g.nodes, g.tier, g.ranks_per_node, g.ranks); };
+      const auto key = [](const GroupLinks& g) {
+        return std::tuple(g.nodes, g.tier, g.ranks_per_node, g.ranks);
+      };
       if (key(one) > key(worst)) worst = one;
     }
     if (worst.ranks_per_node > 1) worst.intra = BytesPerSec(*std::min_element(intra.begin(), intra.end()));
@@ -122,7 +127,9 @@ class Oracle {
 
   std::int32_t node_of(Rank rank) const { return rank.value() / c_.gpus_per_node(); }
   std::int32_t pod_of(std::int32_t node) const { return node / c_.network.nodes_per_pod; }
-  std::int32_t nic_of(Rank rank) const { return rank.value() % c_.gpus_per_node() * c_.node.nics / c_.node.gpus; }
+  std::int32_t nic_of(Rank rank) const {
+    return rank.value() % c_.gpus_per_node() * c_.node.nics / c_.node.gpus;
+  }
   Leaf leaf(std::int32_t node, std::int32_t nic) const { return {pod_of(node), c_.network.rails ? nic : 0}; }
   Leaf leaf_of(Rank rank) const { return leaf(node_of(rank), nic_of(rank)); }
 
@@ -152,7 +159,8 @@ class Oracle {
     const double uplinks = ports * c_.node.nic_rate.value / c_.network.oversubscription *
                            left(FaultKind::leaf_uplink, at.first, at.second);
     const auto sharing = crossing_nics_.find(at);
-    return std::min(own, uplinks / (sharing == crossing_nics_.end() ? 1.0 : static_cast<double>(sharing->second.size())));
+    return std::min(
+        own, uplinks / (sharing == crossing_nics_.end() ? 1.0 : static_cast<double>(sharing->second.size())));
   }
   double node_rate(std::int32_t node, bool spine) const {
     double best = 0;
@@ -166,7 +174,8 @@ class Oracle {
     double kept = 0, fastest = 0, rate = 1e300;
     bool moved = false;
     for (std::int32_t nic = 0; nic < c_.node.nics; ++nic) {
-      const auto users = std::count_if(active.begin(), active.end(), [&](Rank rank) { return nic_of(rank) == nic; });
+      const auto users =
+          std::count_if(active.begin(), active.end(), [&](Rank rank) { return nic_of(rank) == nic; });
       if (left_out >> nic & 1) {
         moved = moved || users > 0;
         continue;

@@ -13,7 +13,9 @@ namespace {
 
 using testing::HasSubstr;
 
-std::string shipped(const std::string& name) { return read_file(scenario_path("clusters", name)); }
+std::string shipped(const std::string& name) {
+  return read_file(scenario_path("clusters", name));
+}
 
 std::string replaced(std::string text, const std::string& from, const std::string& to) {
   const std::size_t at = text.find(from);
@@ -73,7 +75,8 @@ TEST(Cluster, Nvl72MayBeUsedInSmallerParts) {
 
 TEST(Cluster, GpuFileLiesBesideTheCluster) {
   write_file(testing::TempDir() + "my_gpu.json", read_file(scenario_path("gpus", "h200-sxm")));
-  const Cluster cluster = load_cluster(written(replaced(shipped("h100-sxm"), "\"h100-sxm\"", "\"./my_gpu.json\"")) );
+  const Cluster cluster =
+      load_cluster(written(replaced(shipped("h100-sxm"), "\"h100-sxm\"", "\"./my_gpu.json\"")));
   EXPECT_EQ(cluster.device, load_gpu("h200-sxm"));
   EXPECT_EQ(cluster.name, "cluster_test");
   EXPECT_EQ(load_cluster(testing::TempDir() + "cluster_test.json:128").gpus, 128);
@@ -84,8 +87,9 @@ struct Broken {
 };
 
 TEST(Cluster, BrokenFilesGiveOneLineEach) {
-  const std::string good = replaced(shipped("h100-sxm"), "\"calibration\"",
-                                    "\"faults\": [{\"kind\": \"nic\", \"node\": 0, \"index\": 0}],\n \"calibration\"");
+  const std::string good =
+      replaced(shipped("h100-sxm"), "\"calibration\"",
+               "\"faults\": [{\"kind\": \"nic\", \"node\": 0, \"index\": 0}],\n \"calibration\"");
   ASSERT_EQ(error_of(written(good)), "accepted");
   const std::vector<Broken> cases = {
       {"\"gpus\": 64", "\"gpus\": 0", "gpus", "1 to 1048576"},
@@ -118,7 +122,8 @@ TEST(Cluster, BrokenFilesGiveOneLineEach) {
       {"\"index\": 0", "\"index\": 8", "faults[0].index", "0 to 7"},
       {"\"index\": 0", "\"index\": 0, \"share\": 0", "faults[0].share", "more than 0"},
       {"\"index\": 0", "\"index\": 0, \"share\": 1.5", "faults[0].share", "at most 1"},
-      {"{\"kind\": \"nic\"", "{\"kind\":\"nic\",\"node\":0,\"index\":0}, {\"kind\": \"nic\"", "faults[1]", "twice"},
+      {"{\"kind\": \"nic\"", "{\"kind\":\"nic\",\"node\":0,\"index\":0}, {\"kind\": \"nic\"", "faults[1]",
+       "twice"},
       {"\"gpus\": 8", "\"also_used_as\": [8], \"gpus\": 8", "node.also_used_as", "1 to 7"},
       {"\"nics\": 8", "\"also_used_as\": [3], \"nics\": 4", "node.also_used_as", "no whole number"},
       {"\"gpus\": 64", "\"gpus\": 64, \"gpus\": 64", "", "duplicate key gpus"},
@@ -143,7 +148,8 @@ TEST(Cluster, FaultsMayNotCutANodeOff) {
   const std::string eighth = R"(,{"kind": "nic", "node": 5, "index": 7})";
   const std::string leaf = R"(,{"kind": "leaf_uplink", "node": 0, "index": 7})";
   const auto file = [&](const std::string& list) {
-    return written(replaced(shipped("h100-sxm"), "\"calibration\"", "\"faults\": [" + list + "], \"calibration\""));
+    return written(
+        replaced(shipped("h100-sxm"), "\"calibration\"", "\"faults\": [" + list + "], \"calibration\""));
   };
   EXPECT_THAT(error_of(file(seven + eighth)), HasSubstr("faults: node 5 is cut off"));
   EXPECT_EQ(error_of(file(seven)), "accepted");

@@ -31,7 +31,9 @@ struct Outer {
 };
 TW_DESCRIBE(Outer, count, colour, parts, times, flag, factor);
 
-Outer parse(const std::string& text) { return read<Outer>(parse_json(text, "f.json")); }
+Outer parse(const std::string& text) {
+  return read<Outer>(parse_json(text, "f.json"));
+}
 
 std::string error_of(const std::string& text) {
   try {
@@ -65,10 +67,12 @@ TEST(Described, RefusesWithPathAndWhatIsLegal) {
             "f.json: unknown key \"size\"; legal keys: count, colour, parts, times, flag, factor");
   EXPECT_EQ(error_of(R"({"count": 1, "colour": "blue", )" + rest + "}"),
             "f.json: colour: unknown value \"blue\"; legal: red, green");
-  EXPECT_EQ(error_of(R"({"count": 3000000000, "colour": "red", )" + rest + "}"), "f.json: count: out of range");
+  EXPECT_EQ(error_of(R"({"count": 3000000000, "colour": "red", )" + rest + "}"),
+            "f.json: count: out of range");
   EXPECT_EQ(error_of(R"({"count": 1, "colour": "red", "parts": [{"size": 0}], "times": {}})"),
             "f.json: parts[0].size: a bare number; write a string with a unit");
-  EXPECT_EQ(error_of(R"({"count": 1, "colour": "red", "parts": {}, "times": {}})"), "f.json: parts: must be a list");
+  EXPECT_EQ(error_of(R"({"count": 1, "colour": "red", "parts": {}, "times": {}})"),
+            "f.json: parts: must be a list");
   EXPECT_EQ(error_of("[]"), "f.json: must be an object, is []");
 }
 

@@ -7,9 +7,13 @@
 namespace tw {
 namespace {
 
-BytesPerSec gbps(double count) { return BytesPerSec(count * 1e9); }
+BytesPerSec gbps(double count) {
+  return BytesPerSec(count * 1e9);
+}
 
-GroupLinks links(const Cluster& cluster, std::vector<GroupAxis> axes) { return Fabric(cluster).links(axes); }
+GroupLinks links(const Cluster& cluster, std::vector<GroupAxis> axes) {
+  return Fabric(cluster).links(axes);
+}
 
 GroupLinks one_group(const Cluster& cluster, const std::vector<std::int32_t>& ranks) {
   std::vector<std::vector<Rank>> groups(1);
@@ -33,19 +37,30 @@ Cluster oversubscribed() {
 TEST(Fabric, GroupOfOneNodeUsesItsNvlink) {
   const GroupLinks tp = links(load_cluster("h100-sxm:64"), {{8, 1}});
   // 18 NVLink4 links of 25 GB/s one way, spread over 4 planes: 4 x 112.5.
-  const GroupLinks expected{.ranks = 8, .nodes = 1, .ranks_per_node = 8, .tier = 0,
-                            .intra = gbps(450), .inter = {}, .inter_latency = {}};
+  const GroupLinks expected{.ranks = 8,
+                            .nodes = 1,
+                            .ranks_per_node = 8,
+                            .tier = 0,
+                            .intra = gbps(450),
+                            .inter = {},
+                            .inter_latency = {}};
   EXPECT_EQ(tp, expected);
 }
 
 TEST(Fabric, GroupsOfOneRankPerNodeShareTheNics) {
   const GroupLinks dp = links(load_cluster("h100-sxm:64"), {{8, 8}});
   // 8 sibling groups, 8 NICs of 400 Gb/s: one each. 1.2 us and one leaf of 130 ns.
-  const GroupLinks expected{.ranks = 8, .nodes = 8, .ranks_per_node = 1, .tier = 1,
-                            .intra = {}, .inter = gbps(50), .inter_latency = Seconds(1.2e-6 + 130e-9)};
+  const GroupLinks expected{.ranks = 8,
+                            .nodes = 8,
+                            .ranks_per_node = 1,
+                            .tier = 1,
+                            .intra = {},
+                            .inter = gbps(50),
+                            .inter_latency = Seconds(1.2e-6 + 130e-9)};
   EXPECT_EQ(dp.inter, expected.inter);
   EXPECT_NEAR(dp.inter_latency.value, 1.33e-6, 1e-15);
-  EXPECT_EQ(std::tuple(dp.ranks, dp.nodes, dp.ranks_per_node, dp.tier, dp.intra), std::tuple(8, 8, 1, 1, gbps(0)));
+  EXPECT_EQ(std::tuple(dp.ranks, dp.nodes, dp.ranks_per_node, dp.tier, dp.intra),
+            std::tuple(8, 8, 1, 1, gbps(0)));
 }
 
 TEST(Fabric, GroupOfTwoWholeNodesHasBothRates) {
@@ -73,7 +88,8 @@ TEST(Fabric, H800AndNvl72HaveTheirOwnNvlink) {
   EXPECT_EQ(links(load_cluster("h800:2048"), {{8, 1}}).intra, gbps(200));
   const Cluster rack = load_cluster("gb200-nvl72:256");  // 4 domains, 64 GPUs of each
   EXPECT_EQ(std::tuple(links(rack, {{64, 1}}).nodes, links(rack, {{64, 1}}).tier), std::tuple(1, 0));
-  EXPECT_EQ(std::tuple(links(rack, {{128, 1}}).nodes, links(rack, {{128, 1}}).ranks_per_node), std::tuple(2, 64));
+  EXPECT_EQ(std::tuple(links(rack, {{128, 1}}).nodes, links(rack, {{128, 1}}).ranks_per_node),
+            std::tuple(2, 64));
   EXPECT_NEAR(links(rack, {{64, 1}}).intra.value, 900e9, 1);
   EXPECT_EQ(links(rack, {{4, 64}}).inter, gbps(50));
 }
@@ -83,9 +99,9 @@ TEST(Fabric, LostNicSlowsTheGroupsOfItsNodeOnly) {
   const Cluster cluster = with_fault(whole, {FaultKind::nic, 3, 5, 1.0});
   EXPECT_EQ(links(cluster, {{8, 8}}).inter, gbps(43.75));  // 8 ranks share 7 x 50 GB/s
   EXPECT_EQ(links(cluster, {{8, 1}}), links(whole, {{8, 1}}));
-  EXPECT_EQ(one_group(cluster, {0, 8}), one_group(whole, {0, 8}));      // nodes 0 and 1
-  EXPECT_EQ(one_group(cluster, {16, 24}).inter, gbps(50));              // node 3, but NIC 0, alone
-  EXPECT_EQ(one_group(cluster, {21, 29}).inter, gbps(50));              // NIC 5: a neighbour's is idle
+  EXPECT_EQ(one_group(cluster, {0, 8}), one_group(whole, {0, 8}));  // nodes 0 and 1
+  EXPECT_EQ(one_group(cluster, {16, 24}).inter, gbps(50));          // node 3, but NIC 0, alone
+  EXPECT_EQ(one_group(cluster, {21, 29}).inter, gbps(50));          // NIC 5: a neighbour's is idle
   EXPECT_EQ(Fabric(cluster).path(Rank(0), Rank(8)).inter, gbps(50));
   EXPECT_EQ(Fabric(cluster).path(Rank(0), Rank(24)).inter, gbps(43.75));
 }
@@ -104,7 +120,7 @@ TEST(Fabric, OversubscribedLeavesLimitGroupsThatLeaveThePod) {
   EXPECT_EQ(crossing.inter, gbps(25));
   EXPECT_EQ(crossing.tier, 2);
   EXPECT_NEAR(crossing.inter_latency.value, 1.2e-6 + 3 * 130e-9, 1e-15);
-  EXPECT_EQ(links(cluster, {{4, 8}}).inter, gbps(50));  // within the pod
+  EXPECT_EQ(links(cluster, {{4, 8}}).inter, gbps(50));     // within the pod
   EXPECT_EQ(one_group(cluster, {0, 32}).inter, gbps(50));  // alone on its leaf: 100 GB/s of uplinks
 }
 
@@ -180,8 +196,21 @@ TEST(Fabric, BisectionIsTheMaxFlowBetweenHalves) {
 TEST(Fabric, RegularGroupsAsListsEqualTheirAxes) {
   const Fabric fabric(load_cluster("h100-sxm:64"));
   std::vector<std::vector<Rank>> groups(8);
-  for (std::int32_t rank = 0; rank < 64; ++rank) groups[static_cast<std::size_t>(rank % 8)].emplace_back(rank);
+  for (std::int32_t rank = 0; rank < 64; ++rank)
+    groups[static_cast<std::size_t>(rank % 8)].emplace_back(rank);
   EXPECT_EQ(fabric.links(groups), fabric.links(std::vector<GroupAxis>{{8, 8}}));
+}
+
+TEST(Fabric, ListsThatOnlyBeginRegularAreReadWhole) {
+  std::vector<std::vector<Rank>> groups;
+  const auto add = [&](std::int32_t a, std::int32_t b) { groups.push_back({Rank(a), Rank(b)}); };
+  for (const std::int32_t base : {0, 2, 4, 10, 12, 14}) add(base, base + 1);
+  EXPECT_EQ(Fabric(load_cluster("h100-sxm:16")).links(groups).tier, 0);
+  add(6, 9);
+  add(7, 8);
+  const GroupLinks group = Fabric(load_cluster("h100-sxm:16")).links(groups);
+  EXPECT_EQ(std::tuple(group.nodes, group.ranks_per_node, group.tier, group.inter),
+            std::tuple(2, 1, 1, gbps(50)));
 }
 
 TEST(FabricDeathTest, RefusesAxesThatDoNotPartitionTheRanks) {

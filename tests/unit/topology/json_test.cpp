@@ -19,7 +19,9 @@ std::string error_of(const std::string& text) {
   return "accepted";
 }
 
-std::string nested(std::size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); }
+std::string nested(std::size_t depth) {
+  return std::string(depth, '[') + std::string(depth, ']');
+}
 
 TEST(Json, RefusesWhatTheLibraryWouldTake) {
   EXPECT_EQ(error_of(R"({"a": 1, "b": {"c": 1, "c": 2}})"), "f.json: duplicate key c");
@@ -33,7 +35,8 @@ TEST(Json, RefusesWhatTheLibraryWouldTake) {
 }
 
 TEST(Json, RefusesBrokenTextInOneLine) {
-  for (const std::string text : {"", "{", "[1,", "{\"a\":}", "nul", "[1] 2", "\"\x01\"", "{\"a\" 1}", "[1e999]"}) {
+  for (const std::string text :
+       {"", "{", "[1,", "{\"a\":}", "nul", "[1] 2", "\"\x01\"", "{\"a\" 1}", "[1e999]"}) {
     EXPECT_THAT(error_of(text), testing::StartsWith("f.json: not valid JSON: ")) << text;
     EXPECT_EQ(error_of(text).find('\n'), std::string::npos);
   }
