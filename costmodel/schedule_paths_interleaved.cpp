@@ -20,7 +20,8 @@ class Flow {
   Flow(const PipeShape& shape, const PipeTimes& times, bool backward)
       : pp_(shape.pp), vpp_(shape.vpp), send_(times.send), chunks_(times.chunks), backward_(backward) {
     sums_[0] = 0;
-    for (std::int32_t c = 0; c < pp_ * vpp_; ++c) sums_[at(c + 1)] = sums_[at(c)] + time(c);
+    sums_[1] = time(0);
+    for (std::int32_t c = 1; c < pp_ * vpp_; ++c) sums_[at(c + 1)] = sums_[at(c)] + time(c);
     for (std::int32_t j = 0; j < pp_; ++j) reach_[at(j)] = reach(j);
   }
 

@@ -30,10 +30,8 @@ std::vector<Slot> slots(const PipeShape& shape, std::int32_t stage) {
 }
 
 std::int32_t in_flight(const PipeShape& shape, std::int32_t stage, std::int32_t chunk) {
-  const bool first_half = stage < shape.pp / 2;
-  const std::int32_t depth = first_half ? stage : shape.pp - 1 - stage;
-  const bool near = first_half == (chunk < shape.pp / 2);
-  return crossing_in_flight(shape.pp / 2, depth, near);
+  const std::int32_t opposite = shape.pp - 1 - stage;
+  return crossing_in_flight(shape.pp / 2, stage < opposite ? stage : opposite, chunk < shape.pp / 2);
 }
 
 }  // namespace
