@@ -56,12 +56,16 @@ double accumulate_bytes(double weights, GemmPass pass, bool accumulate) {
 }
 
 Reach gemm_reach(const Calibration::Data& data, const GemmCurve& curve, const TileWork& work, GemmPass pass) {
-  const double smallest = std::min(work.cols, pass == GemmPass::wgrad ? work.rows : work.depth);
+  const double other = pass == GemmPass::wgrad ? work.rows : work.depth;
+  const double smallest = std::min(work.cols, other);
   const double tokens = pass == GemmPass::wgrad ? work.depth : work.rows;
   Reach reach;
   reach.octaves = octaves_outside(tokens, curve.min_rows, tokens) +
                   octaves_outside(smallest, curve.min_size, smallest) +
                   octaves_outside(gemm_flops(work), 0, curve.max_flops.value);
+  // No row has even sizes beside multiples of 8 (16 bytes): taken as one octave outside.
+  const bool misaligned = std::fmod(work.cols, 8) != 0 || std::fmod(other, 8) != 0;
+  if (misaligned && !work.odd) reach.octaves += 1;
   reach.derived = pass != GemmPass::forward;
   reach.extra_spread = reach.derived ? data.passes.spread : 0;
   return reach;

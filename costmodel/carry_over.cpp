@@ -100,8 +100,6 @@ void carry_over(Calibration::Data& data, const Gpu& to, const JsonView& root) {
       data.attention.exponential * (static_cast<double>(to.sms) / data.device.sms);
   data.elementwise.rate = data.elementwise.rate * (to.memory_rate / data.device.memory_rate);
   widen(data.elementwise.evidence, rule.spread);
-  data.carried = true;
-  data.carried_spread = rule.spread;
   data.device = {data.device.gpu, to.architecture, to.sms, to.bf16, to.memory_rate, to.nvlink_one_way,
                  to.pcie_one_way, to.power};
 }

@@ -199,8 +199,6 @@ TW_DESCRIBE(CalibrationFile, title, date, driver, command, inputs, device, gemm,
 
 struct Calibration::Data : CalibrationFile {
   std::string name;
-  bool carried = false;  // every estimate is derived
-  double carried_spread = 0;
 };
 
 // One GEMM, or `groups` equal ones in one kernel, output rows x cols. extra_bytes: traffic beyond

@@ -96,6 +96,8 @@ TEST(Calibration, outside_the_rows_it_says_so_and_widens) {
   EXPECT_FALSE(inside.extrapolated);
   EXPECT_TRUE(few_rows.extrapolated);  // 32 of 128: two octaves
   EXPECT_NEAR(few_rows.spread, std::hypot(inside.spread, 2 * per_octave), 1e-12);
+  EXPECT_TRUE(c.gemm({.m = 4096, .n = 4098, .k = 4096}).extrapolated);
+  EXPECT_GT(c.gemm({.m = 3333, .n = 4097, .k = 5001}).time.value, 1.2e-3);  // the odd row: 1319 us
   EXPECT_TRUE(c.gemm({.m = 65536, .n = 65536, .k = 65536}).extrapolated);
   EXPECT_TRUE(c.elementwise(Bytes(1024)).extrapolated);
   EXPECT_FALSE(c.elementwise(gib(1)).extrapolated);
@@ -145,6 +147,10 @@ TEST(Calibration, carries_over) {
   EXPECT_DOUBLE_EQ(h800.gemm(shape).time.value, h100.gemm(shape).time.value);
   EXPECT_EQ(h800.gemm(shape).provenance, Provenance::measured);
   EXPECT_EQ(h800.collective(Collective::all_reduce, in_node(8, 200), gib(1)).provenance, Provenance::derived);
+
+  // Published on 8 H800 with NVLS, kept out of the fit: 215 GB/s.
+  const double reduce = h800.collective(Collective::all_reduce, in_node(8, 200), gib(8)).time.value;
+  EXPECT_NEAR(1.75 * 8 * 1.073741824 / reduce, 215, 0.05 * 215);
 
   // 500 W instead of 700 at the same peak: clocks by the cube root, (5/7)^(1/3) = 0.894.
   const Calibration low = calibration_of("h100-sxm", kH100Low);
