@@ -32,7 +32,8 @@ TEST(GemmCurve, waves_of_tiles) {
   const BytesPerSec fast(1e15);
   const auto us = [&](TileWork work) { return in_us(gemm_time(curve, 2, fast, work)); };
   EXPECT_NEAR(us({.rows = 128, .cols = 512, .depth = 100}), 6553.6, 1e-3);
-  EXPECT_NEAR(us({.rows = 128, .cols = 640, .depth = 100}), 1.5 * 6553.6, 1e-3);  // 5 tiles of 128x128: 3 waves
+  EXPECT_NEAR(us({.rows = 128, .cols = 640, .depth = 100}), 1.5 * 6553.6,
+              1e-3);  // 5 tiles of 128x128: 3 waves
   EXPECT_NEAR(us({.rows = 128, .cols = 512, .depth = 100, .odd = true}), 2 * 6553.6, 1e-3);
   EXPECT_NEAR(us({.rows = 128, .cols = 256, .depth = 100, .groups = 2}), 6553.6, 1e-3);
   curve.fill = 100;
@@ -56,10 +57,16 @@ TEST(GemmCurve, memory) {
 // head size 64 takes half of the matmul half and all of the other: 3/4.
 TEST(AttentionCurve, pairs) {
   AttentionCurve curve;
-  curve.rate = FlopsPerSec(512e9);  // 1 ns per pair at head size 128
+  curve.rate = FlopsPerSec(512e9);     // 1 ns per pair at head size 128
   const FlopsPerSec exponential(2e9);  // 0.5 ns each
-  AttentionShape shape{.batch = 2, .heads = 3, .kv_heads = 3, .q_len = 10, .kv_len = 10, .head_dim = 128,
-                       .value_dim = 128, .pairs = 100};
+  AttentionShape shape{.batch = 2,
+                       .heads = 3,
+                       .kv_heads = 3,
+                       .q_len = 10,
+                       .kv_len = 10,
+                       .head_dim = 128,
+                       .value_dim = 128,
+                       .pairs = 100};
   EXPECT_NEAR(in_us(attention_time(curve, exponential, pair_work(shape, 128))), 0.6, 1e-12);
   shape.head_dim = shape.value_dim = 64;
   EXPECT_NEAR(in_us(attention_time(curve, exponential, pair_work(shape, 128))), 0.45, 1e-12);
@@ -173,8 +180,14 @@ TEST(Calibration, other_gpus_reach_their_published_rates) {
 
 TEST(Calibration, attention_kernels) {
   const Calibration c = calibration_of("h100-sxm", kH100);
-  AttentionShape shape{.batch = 1, .heads = 32, .kv_heads = 8, .q_len = 8192, .kv_len = 8192, .head_dim = 128,
-                       .value_dim = 128, .pairs = 8192.0 * 8193 / 2};
+  AttentionShape shape{.batch = 1,
+                       .heads = 32,
+                       .kv_heads = 8,
+                       .q_len = 8192,
+                       .kv_len = 8192,
+                       .head_dim = 128,
+                       .value_dim = 128,
+                       .pairs = 8192.0 * 8193 / 2};
   const auto time = [&](AttentionKernel kernel) {
     shape.kernel = kernel;
     return c.attention(shape).time.value;
