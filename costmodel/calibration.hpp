@@ -17,7 +17,15 @@ namespace tw {
 enum class Provenance : std::uint8_t { measured, published, derived };
 // Curves whose errors go together: a band adds terms of one curve linearly, others in squares.
 enum class CurveId : std::uint8_t {
-  gemm, grouped_gemm, attention, elementwise, copy, intra_collective, inter_collective, point_to_point, host
+  gemm,
+  grouped_gemm,
+  attention,
+  elementwise,
+  copy,
+  intra_collective,
+  inter_collective,
+  point_to_point,
+  host
 };
 inline constexpr int kCurves = 9;
 
@@ -71,11 +79,11 @@ class Calibration {
   // Device to host or back, per GPU.
   Estimate host_copy(Bytes bytes) const;
 
-  Seconds launch() const;       // host time to launch one kernel
-  Seconds synchronise() const;  // host waits for the device and reads a value
-  double compute_slowdown() const;  // of compute while a collective runs beside it (>= 1)
-  double network_slowdown() const;  // of a collective while compute runs beside it (>= 1)
-  Bytes context() const;            // device memory of a CUDA context with its libraries
+  Seconds launch() const;                        // host time to launch one kernel
+  Seconds synchronise() const;                   // host waits for the device and reads a value
+  double compute_slowdown() const;               // of compute while a collective runs beside it (>= 1)
+  double network_slowdown() const;               // of a collective while compute runs beside it (>= 1)
+  Bytes context() const;                         // device memory of a CUDA context with its libraries
   Bytes communicator(std::int32_t ranks) const;  // device memory of one NCCL communicator
 
   // The same costs where the switches do not reduce: the algorithm is a property of the run, not of
