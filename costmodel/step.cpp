@@ -38,9 +38,8 @@ class Step {
  public:
   Step(const StepContext& context, const Chain& chain)
       : x_(context), c_(chain), l_(*chain.layout), schedule_(schedule_at(chain.layout->schedule)),
-        shape_{l_.pp, l_.vpp, microbatches(l_, context.job)}, chunks_(l_.pp * l_.vpp) {
-    TW_CHECK(chunks_ <= kMostChunks);
-  }
+        shape_{l_.pp, l_.vpp, microbatches(l_, context.job)}, chunks_(l_.pp * l_.vpp), chunk_(static_cast<std::size_t>(chunks_)),
+        times_(static_cast<std::size_t>(chunks_)) {}
 
   void visit(std::int32_t stage, const PartVisitor& part) {
     split();
@@ -65,7 +64,6 @@ class Step {
       const std::int32_t layers = l_.split.empty() ? default_chunk(x_.job.model->layers(), chunks_, c)
                                                    : l_.split[static_cast<std::size_t>(c)];
       Chunk& chunk = chunk_[static_cast<std::size_t>(c)];
-      chunk = {};
       std::int32_t own = layers;
       if (c_.plain) {
         const std::int32_t before = l_.vpp == 1 ? 0 : c / l_.pp * layers;
@@ -131,8 +129,9 @@ class Step {
 
   void memory(std::vector<StageDetail>* details) {
     std::int64_t most = -1;
+    const StageMemory empty(x_, c_);
     for (std::int32_t s = 0; s < l_.pp; ++s) {
-      StageMemory held(x_, c_);
+      StageMemory held = empty;
       each_chunk_of(s, [&](std::int32_t c, double) {
         const Chunk& chunk = chunk_[static_cast<std::size_t>(c)];
         held.hold({chunk.own, chunk.plain, schedule_.in_flight(shape_, s, c), chunk.embedding, chunk.head});
@@ -207,7 +206,7 @@ class Step {
   void time(std::vector<StageDetail>* details) {
     const double send = send_seconds();
     const Makespan span = schedule_.makespan(
-        shape_, {std::span<const ChunkTime>(times_.data(), static_cast<std::size_t>(chunks_)), send});
+        shape_, {times_, send});
     double arrival = 0, slack = 0, first = 0, last = 0, optimizer = 0, gathers = 0, most = -1;
     for (std::int32_t s = 0; s < l_.pp; ++s) {
       const Device d = device_sum(s);
@@ -270,8 +269,8 @@ class Step {
   const tw::Schedule& schedule_;
   PipeShape shape_;
   std::int32_t chunks_;
-  std::array<Chunk, kMostChunks> chunk_;
-  std::array<ChunkTime, kMostChunks> times_;
+  std::vector<Chunk> chunk_;
+  std::vector<ChunkTime> times_;
   Cost cost_;
 };
 
