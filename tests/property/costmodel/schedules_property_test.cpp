@@ -30,7 +30,8 @@ bool second_copy(const Schedule& schedule, const PipeShape& shape, std::int32_t 
 // The passes a slot stands for, single.
 std::vector<Slot> singles(const Slot& slot) {
   if (slot.pass != Pass::forward_backward) return {slot};
-  return {{Pass::forward, slot.microbatch, slot.chunk}, {Pass::backward, slot.paired_microbatch, slot.paired_chunk}};
+  return {{Pass::forward, slot.microbatch, slot.chunk},
+          {Pass::backward, slot.paired_microbatch, slot.paired_chunk}};
 }
 
 // The order in which the passes of one micro-batch and chunk may come: F, then B or I W.
@@ -68,7 +69,8 @@ TEST(SchedulesProperty, EveryPassOnceInOrderOnItsDevice) {
 
 // Counts what lives at the first moment when most does; a pair starts its forward before its
 // backward frees anything.
-std::map<std::int32_t, std::int32_t> peak_by_counting(const Schedule& schedule, const PipeShape& shape, std::int32_t stage) {
+std::map<std::int32_t, std::int32_t> peak_by_counting(const Schedule& schedule, const PipeShape& shape,
+                                                      std::int32_t stage) {
   std::map<std::int32_t, std::int32_t> alive, peak;
   std::int32_t total = 0, most = 0;
   for (const Slot& slot : schedule.slots(shape, stage)) {
@@ -91,10 +93,12 @@ TEST(SchedulesProperty, InFlightEqualsACountOverTheSlots) {
       for (std::int32_t stage = 0; stage < shape.pp; ++stage) {
         auto peak = peak_by_counting(*schedule, shape, stage);
         for (std::int32_t chunk = 0; chunk < shape.pp * shape.vpp; ++chunk) {
-          const bool here = schedule->device(shape, chunk, 0) == stage || schedule->device(shape, chunk, schedule->weight_copies - 1) == stage;
+          const bool here = schedule->device(shape, chunk, 0) == stage ||
+                            schedule->device(shape, chunk, schedule->weight_copies - 1) == stage;
           if (!here) continue;
           ASSERT_EQ(schedule->in_flight(shape, stage, chunk), peak[chunk])
-              << schedule->name << " pp " << shape.pp << " vpp " << shape.vpp << " m " << shape.microbatches << " stage " << stage;
+              << schedule->name << " pp " << shape.pp << " vpp " << shape.vpp << " m " << shape.microbatches
+              << " stage " << stage;
         }
       }
     });
