@@ -35,6 +35,5 @@ class StageMemory {
 
 // Bytes of local logits in bf16 for one micro-batch on a rank of tp.
 std::int64_t logit_bytes(const StepContext& context, const Layout& layout);
-std::int64_t communicator_bytes(const StepContext& context, const Layout& layout);
 
 }  // namespace tw

@@ -131,21 +131,40 @@ KindState kind_state(const KindPass& pass, const Traffic& t, Schedule when) {
   return out;
 }
 
+// Every rank of tp sends its part of the residual stream (Narayanan et al. 2021, section 4.1).
+double send_seconds(const Layout& l, const Job& job, const Machine& machine) {
+  if (l.pp == 1) return 0;
+  const std::vector<Axis> hops = RankGrid(l).group_axes(attention_group(bit(Dim::pp)));
+  const GroupLinks hop = machine.fabric->path(Rank(0), Rank(hops.front().stride));
+  const double tokens = static_cast<double>(l.mb) * job.seq / l.cp / l.tp;
+  const double bytes = tokens * job.model->hidden * static_cast<double>(size_of(DType::bf16));
+  return machine.calibration->collective(Collective::send, hop, Bytes(std::llround(bytes))).time.value;
+}
+
+// One communicator per group of more than one rank that a framework opens: tp, cp, dp, dp x cp, pp;
+// with experts ep, etp, edp; and the world.
+std::int64_t communicator_bytes(const Layout& l, const Job& job, const Calibration& calibration) {
+  const bool experts = job.model->has_moe();
+  const std::int32_t groups[] = {l.gpus(), l.tp, l.cp, l.dp, l.cp > 1 ? l.dp * l.cp : 1, l.pp, experts ? l.ep : 1,
+                                 experts ? l.etp : 1, experts && l.edp() != l.dp ? l.edp() : 1};
+  std::int64_t bytes = 0;
+  for (const std::int32_t ranks : groups) bytes += ranks > 1 ? calibration.communicator(ranks).count : 0;
+  return bytes;
+}
+
 }  // namespace
 
-StateCost state_cost(const PassCost& pass, const Layout& layout, const Machine& machine) {
+StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job, const Machine& machine) {
   const StateGroups groups = state_groups(layout, machine);
   const Traffic traffic{layout, machine, groups};
   const StateMechanisms& s = machine.profile->state;
   StateCost out;
+  out.send = send_seconds(layout, job, machine);
+  out.communicators = communicator_bytes(layout, job, *machine.calibration);
   out.gathers_every = layout.zero >= 3;
   out.reduces_every = layout.zero >= 3 || (layout.zero == 2 && s.reduce_every_microbatch);
   const Schedule when{out.gathers_every, out.reduces_every};
-  LocalWeights partial;
-  for (const KindPass& kind : pass.kinds) {
-    out.kinds.push_back(kind_state(kind, traffic, when));
-    partial.sequence_partial = std::max(partial.sequence_partial, kind.weights.sequence_partial);
-  }
+  for (const KindPass& kind : pass.kinds) out.kinds.push_back(kind_state(kind, traffic, when));
   out.embedding = kind_state(pass.embedding, traffic, when);
   out.head = kind_state(pass.head, traffic, when);
   out.gather = traffic.gather(pass.kinds.front().weights);

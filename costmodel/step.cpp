@@ -115,28 +115,32 @@ class Step {
     return t;
   }
 
-  // Calls add(chunk, share) for every chunk that a stage holds; with two copies of the weights each
-  // copy sees half of the micro-batches.
+  // Calls add(stage, chunk, share) for every chunk that every stage holds; with two copies of the
+  // weights each copy sees half of the micro-batches.
   template <class F>
-  void each_chunk_of(std::int32_t stage, F&& add) const {
+  void each_held(F&& add) const {
     const double share = 1.0 / schedule_.weight_copies;
     for (std::int32_t c = 0; c < chunks_; ++c) {
-      for (std::int32_t copy = 0; copy < schedule_.weight_copies; ++copy) {
-        if (schedule_.device(shape_, c, copy) == stage) add(c, share);
-      }
+      for (std::int32_t copy = 0; copy < schedule_.weight_copies; ++copy) add(schedule_.device(shape_, c, copy), c, share);
     }
+  }
+  template <class F>
+  void each_chunk_of(std::int32_t stage, F&& add) const {
+    each_held([&](std::int32_t s, std::int32_t c, double share) {
+      if (s == stage) add(c, share);
+    });
   }
 
   void memory(std::vector<StageDetail>* details) {
+    std::vector<StageMemory> held(static_cast<std::size_t>(l_.pp), StageMemory(x_, c_));
+    each_held([&](std::int32_t s, std::int32_t c, double) {
+      const Chunk& chunk = chunk_[static_cast<std::size_t>(c)];
+      held[static_cast<std::size_t>(s)].hold(
+          {chunk.own, chunk.plain, schedule_.in_flight(shape_, s, c), chunk.embedding, chunk.head});
+    });
     std::int64_t most = -1;
-    const StageMemory empty(x_, c_);
     for (std::int32_t s = 0; s < l_.pp; ++s) {
-      StageMemory held = empty;
-      each_chunk_of(s, [&](std::int32_t c, double) {
-        const Chunk& chunk = chunk_[static_cast<std::size_t>(c)];
-        held.hold({chunk.own, chunk.plain, schedule_.in_flight(shape_, s, c), chunk.embedding, chunk.head});
-      });
-      const MemoryUse use = held.use();
+      const MemoryUse use = held[static_cast<std::size_t>(s)].use();
       if (details) details->push_back({use, 0});
       if (use.total() <= most) continue;
       most = use.total();
@@ -146,26 +150,9 @@ class Step {
     cost_.fits = most <= x_.limit.count;
   }
 
-  double send_seconds() const {
-    if (l_.pp == 1) return 0;
-    const std::int32_t stride = l_.order == AxisOrder::tp_cp_ep_dp_pp ? x_.job.gpus / l_.pp : l_.tp * l_.cp;
-    const GroupLinks hop = x_.machine.fabric->path(Rank(0), Rank(stride));
-    const double tokens = static_cast<double>(l_.mb) * x_.job.seq / l_.cp / l_.tp;
-    const double bytes = tokens * x_.job.model->hidden * static_cast<double>(size_of(DType::bf16));
-    return x_.machine.calibration->collective(Collective::send, hop, Bytes(std::llround(bytes))).time.value;
-  }
-
   struct Device {
     double work = 0, forward = 0, backward = 0, first = 0, last = 0, optimizer = 0, gathers = 0;
-    TermSeconds terms;
-    double busy = 0;
   };
-
-  Device device_sum(std::int32_t s) const {
-    Device d;
-    each_chunk_of(s, [&](std::int32_t c, double share) { add_chunk(d, c, share); });
-    return d;
-  }
 
   void add_chunk(Device& d, std::int32_t c, double share) const {
     const ChunkTime& t = times_[static_cast<std::size_t>(c)];
@@ -204,12 +191,14 @@ class Step {
   }
 
   void time(std::vector<StageDetail>* details) {
-    const double send = send_seconds();
+    const double send = c_.state->send;
     const Makespan span = schedule_.makespan(
         shape_, {times_, send});
+    std::vector<Device> devices(static_cast<std::size_t>(l_.pp));
+    each_held([&](std::int32_t s, std::int32_t c, double share) { add_chunk(devices[static_cast<std::size_t>(s)], c, share); });
     double arrival = 0, slack = 0, first = 0, last = 0, optimizer = 0, gathers = 0, most = -1;
     for (std::int32_t s = 0; s < l_.pp; ++s) {
-      const Device d = device_sum(s);
+      const Device& d = devices[static_cast<std::size_t>(s)];
       if (details) (*details)[static_cast<std::size_t>(s)].work = d.work * static_cast<double>(shape_.microbatches);
       first = std::max(first, d.first - arrival);
       last = std::max(last, d.last - slack);
