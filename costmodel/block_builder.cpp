@@ -366,8 +366,9 @@ Op Builder::linear_op(const Node& node, GemmPass pass) const {
   return op;
 }
 
-// Ring attention computes its first block while the next hops travel (Liu et al. 2023, arXiv
-// 2310.01889): one op for the first block, one for the rest, the hops beside the latter.
+// Ring attention (Liu et al. 2023, arXiv 2310.01889): each hop travels beside a block, and the last
+// block needs the last hop: max(blocks - 1, hops) + 1 block, forward. Backward, the gradients of K and
+// V travel one block behind, so that what follows waits for the ring.
 Builder::Ready Builder::attention_ops(const Node& node, OpList& list, const Ready& after, bool backward,
                                       Term term) const {
   const AttentionSpec& spec = node.attention;
@@ -389,12 +390,13 @@ Builder::Ready Builder::attention_ops(const Node& node, OpList& list, const Read
     hop.launches = static_cast<std::int16_t>(spec.ring_hops);
     ring = push(list, hop, after.before);
   }
-  const std::int16_t first = push(list, op, after.before);
-  if (ring < 0) return {{first}, -1};
-  op.share = spec.ring_hops;
-  op.launches = static_cast<std::int16_t>(op.launches * spec.ring_hops);
-  const std::int16_t rest = push(list, op, {});
-  return {{rest, ring}, -1};
+  if (ring < 0) return {{push(list, op, after.before)}, -1};
+  Op others = op;
+  others.share = spec.ring_hops;
+  others.launches = static_cast<std::int16_t>(op.launches * spec.ring_hops);
+  push(list, others, after.before);
+  if (!backward) return {{push(list, op, {ring})}, -1};
+  return {{push(list, op, {}), ring}, -1};
 }
 
 Builder::Ready Builder::forward_ops(const Node& node, OpList& list, bool replay) {
