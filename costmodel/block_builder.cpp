@@ -485,26 +485,44 @@ Builder::Ready Builder::gradient_for(const Node& node) {
 
 void Builder::replay_for(const Node& reader) {
   for (const TensorId need : reader.needs) {
-    const TensorId id = stored(need);
-    if (at(id).kept || at(id).producer < 0) continue;
-    replay(at(id).producer);
+    const Node* producer = producer_of(stored(need));
+    if (!at(stored(need)).kept && producer && producer->recomputed && !producer->replayed) {
+      replay(at(stored(need)).producer);
+    }
   }
 }
 
 // Runs the forward of a recomputed node again: with the rest of its checkpoint, or alone where its
-// module only discards outputs.
+// module only discards outputs. What it reads from another checkpoint is made again first.
 void Builder::replay(std::int32_t index) {
-  const Node& wanted = nodes_[static_cast<std::size_t>(index)];
-  if (!wanted.recomputed || wanted.replayed) return;
-  const bool alone = !input_.key.recompute.full && discards_output(wanted.module);
+  const Module wanted = checkpoint(nodes_[static_cast<std::size_t>(index)].module);
+  const bool alone = !input_.key.recompute.full && discards_output(wanted);
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     Node& node = nodes_[i];
-    const bool same = input_.key.recompute.full || node.module == wanted.module;
-    const bool chosen = alone ? static_cast<std::int32_t>(i) == index : same;
+    const bool chosen = alone ? static_cast<std::int32_t>(i) == index : checkpoint(node.module) == wanted;
     if (!node.recomputed || node.replayed || !chosen) continue;
     node.replayed = true;
+    for (const TensorId id : node.inputs) make_ready(id);
     at(node.output).ready = forward_ops(node, work_.backward, true);
   }
+}
+
+// A tensor that a replay reads: made again, or there since the forward.
+void Builder::make_ready(TensorId id) {
+  const Node* producer = producer_of(id);
+  if (producer && producer->recomputed && !producer->replayed) return replay(at(id).producer);
+  if (!producer || !producer->replayed) at(id).ready = {};
+}
+
+// The checkpoint that a module is replayed with: attention holds its core and the up projections of
+// latents, mlp the activation of experts; full is one of all.
+Module Builder::checkpoint(Module module) const {
+  const Recompute& chosen = input_.key.recompute;
+  const bool in_attention = module == Module::core || module == Module::mla_up;
+  if (chosen.full) return Module::other;
+  if (in_attention && (chosen.modules & Recompute::attention) != 0) return Module::attention;
+  if (module == Module::moe_act && (chosen.modules & Recompute::mlp) != 0) return Module::mlp;
+  return module;
 }
 
 // With sequence parallelism the weight gradient reads its input gathered again, under the dgrad.
@@ -536,6 +554,8 @@ void Builder::linear_backward(const Node& node, const Ready& gradient) {
 
 void Builder::backward_ops(Node& node) {
   if (node.kind == Kind::source || !at(node.output).gradient.exists) return;
+  const bool checkpointed = input_.key.recompute.full || !discards_output(checkpoint(node.module));
+  if (node.recomputed && !node.replayed && checkpointed) replay(static_cast<std::int32_t>(&node - nodes_.data()));
   replay_for(node);
   const TensorSpec& out = at(node.output).spec;
   if (node.kind == Kind::conversion) {

@@ -152,6 +152,8 @@ class Builder {
   Ready regather(const Node& node);
   void replay_for(const Node& reader);
   void replay(std::int32_t index);
+  void make_ready(TensorId id);
+  Module checkpoint(Module module) const;
   TensorId stored(TensorId id) const;
 
   bool module_recomputed(Module module) const;
