@@ -283,6 +283,7 @@ void Builder::measure() {
   for (const Tensor& tensor : tensors_) {
     if (tensor.kept) work_.kept_bytes += bytes_of(tensor.spec);
   }
+  std::vector<bool> counted(tensors_.size());
   for (const Node& node : nodes_) {
     std::int64_t set = 2 * local_bytes(node.output);  // value and gradient
     for (const TensorId id : node.inputs) set += 2 * local_bytes(id);
@@ -292,7 +293,9 @@ void Builder::measure() {
     if (node.kind == Kind::attention) work_.recomputed_bytes += node.attention.statistics.count;
     for (TensorId id : node.needs) {
       id = stored(id);
-      if (!at(id).kept && producer_of(id) && producer_of(id)->recomputed) work_.recomputed_bytes += local_bytes(id);
+      if (at(id).kept || counted[static_cast<std::size_t>(id.index)] || !producer_of(id)->recomputed) continue;
+      counted[static_cast<std::size_t>(id.index)] = true;
+      work_.recomputed_bytes += local_bytes(id);
     }
   }
 }
@@ -573,7 +576,9 @@ void Builder::backward_ops(Node& node) {
     for (const TensorId id : node.inputs) hand_gradient(id, gradient.ready, gradient.place);
     return;
   }
-  const Ready gradient = gradient_for(node);
+  const bool moves = node.kind == Kind::pointwise && node.pointwise.moves_rows;
+  const Placement arrives = at(node.output).gradient.place;
+  const Ready gradient = moves ? at(node.output).gradient.ready : gradient_for(node);
   std::vector<std::int16_t> before = gradient.before;
   if (node.kind == Kind::linear) return linear_backward(node, gradient);
   if (gradient.during >= 0) before.push_back(gradient.during);
@@ -598,7 +603,7 @@ void Builder::backward_ops(Node& node) {
       op.launches = node.pointwise.launches;
       made = {{push(work_.backward, op, before)}, -1};
   }
-  for (const TensorId id : node.inputs) hand_gradient(id, made, gradient_of(at(id).spec.place));
+  for (const TensorId id : node.inputs) hand_gradient(id, made, moves ? arrives : gradient_of(at(id).spec.place));
 }
 
 }  // namespace tw

@@ -50,6 +50,7 @@ struct PointwiseSpec {
   double forward_bytes = 0, backward_bytes = 0;  // per rank
   bool keeps_input = false;
   bool keeps_output = false;
+  bool moves_rows = false;  // only reorders: the gradient passes in the placement it has, partial sums too
   Module module = Module::other;
   Term term = Term::elementwise;
   std::int16_t launches = 1;
