@@ -84,6 +84,13 @@ class Step {
     return x_.before[static_cast<std::size_t>(to)][kind] - x_.before[static_cast<std::size_t>(from)][kind];
   }
 
+  // With tied embeddings a head whose device also holds the embedding uses its table.
+  bool copies_table() const {
+    return x_.job.model->tied_embeddings &&
+           schedule_.device(shape_, 0, 0) != schedule_.device(shape_, chunks_ - 1, schedule_.weight_copies - 1);
+  }
+  const KindState& head_state() const { return copies_table() ? c_.state->tied_head : c_.state->head; }
+
   // Calls add(KindPass, KindState, layers) for everything a chunk holds.
   template <class F>
   void each_part(const Chunk& chunk, F&& add) const {
@@ -92,7 +99,7 @@ class Step {
       if (chunk.plain[k] > 0) add(c_.plain->kinds[k], c_.plain_state->kinds[k], chunk.plain[k]);
     }
     if (chunk.embedding) add(c_.pass->embedding, c_.state->embedding, 1);
-    if (chunk.head) add(c_.pass->head, c_.state->head, 1);
+    if (chunk.head) add(c_.pass->head, head_state(), 1);
   }
 
   ChunkTime chunk_time(const Chunk& chunk) const {
@@ -136,7 +143,7 @@ class Step {
     each_held([&](std::int32_t s, std::int32_t c, double) {
       const Chunk& chunk = chunk_[static_cast<std::size_t>(c)];
       held[static_cast<std::size_t>(s)].hold(
-          {chunk.own, chunk.plain, schedule_.in_flight(shape_, s, c), chunk.embedding, chunk.head});
+          {chunk.own, chunk.plain, schedule_.in_flight(shape_, s, c), chunk.embedding, chunk.head, &head_state()});
     });
     std::int64_t most = -1;
     for (std::int32_t s = 0; s < l_.pp; ++s) {
@@ -229,7 +236,7 @@ class Step {
     const StateCost& state = *c_.state;
     const bool early = x_.machine.profile->state.overlap_gather;
     t.add(Term::gather, state.gather.curve, early ? extra.first : extra.gathers, state.gather.spread);
-    t.add(Term::reduce, state.reduce.curve, extra.last, state.reduce.spread);
+    t.add(Term::reduce, state.reduce.curve, extra.last + (copies_table() ? state.tied_reduce : 0), state.reduce.spread);
     const double norm = x_.machine.calibration->synchronise().value;
     t.add(Term::optimizer, CurveId::elementwise, extra.optimizer + norm, 0);
     t.add(Term::host, CurveId::host, x_.per_step, 0);
