@@ -103,6 +103,12 @@ double optimizer_seconds(const LocalWeights& w, const Traffic& t) {
   return t.machine.calibration->elementwise(Bytes(std::llround(elements * (norm + step)))).time.value;
 }
 
+// Traffic that nothing overlaps.
+void wait_for(LayerTime& time, const PricedOp& op) {
+  time.seconds += op.seconds;
+  time.terms.add(op.term, op.curve, op.seconds, op.spread);
+}
+
 struct Schedule {
   bool gather_every, reduce_every;
 };
@@ -122,6 +128,8 @@ KindState kind_state(const KindPass& pass, const LocalWeights& weights, const Tr
   const bool state_in_backward = both || (when.reduce_every && under);
   out.b = state_in_backward ? resolve(pass.backward, {both ? prefetch : nullptr, when.reduce_every ? under : nullptr}, slowdown)
                             : pass.b;
+  if (when.gather_every && !prefetch) wait_for(out.f, gather), wait_for(out.b, gather);
+  if (when.reduce_every && !under) wait_for(out.b, reduce);
   if (!when.gather_every && gather.seconds > 0) {
     out.first_extra = prefetch ? resolve(pass.forward, {prefetch, nullptr}, slowdown).seconds - pass.f.seconds : gather.seconds;
   }

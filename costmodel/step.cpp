@@ -84,6 +84,8 @@ class Step {
     return x_.before[static_cast<std::size_t>(to)][kind] - x_.before[static_cast<std::size_t>(from)][kind];
   }
 
+  bool prefetches() const { return c_.state->gathers_every && x_.machine.profile->state.overlap_gather; }
+
   // With tied embeddings a head whose device also holds the embedding uses its table.
   bool copies_table() const {
     return x_.job.model->tied_embeddings &&
@@ -118,7 +120,7 @@ class Step {
       if (pairs) t.hidden += layers * double{state.f.terms[Term::ep] + pass.b.terms[Term::ep]};
     });
     // The first layer's parameters are gathered before anything can hide them.
-    if (c_.state->gathers_every) t.forward += c_.state->kinds.front().gather;
+    if (prefetches()) t.forward += c_.state->kinds.front().gather;
     return t;
   }
 
@@ -191,7 +193,7 @@ class Step {
         sum.add(pass.input.terms, times * n);
         sum.add(pass.w.terms, times * n);
       });
-      if (c_.state->gathers_every) {
+      if (prefetches()) {
         sum.add(Term::gather, c_.state->gather.curve, times * c_.state->kinds.front().gather, c_.state->gather.spread);
       }
     });

@@ -2,7 +2,6 @@
 // exact, active to the last printed digit, multi-token prediction.
 #include <gtest/gtest.h>
 
-#include <cstdio>
 #include <cstdlib>
 
 #include "costmodel/parameters.hpp"
@@ -38,8 +37,6 @@ TEST(EmittedParameters, EqualThePublishedCheckpoints) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const Model model = load_model(rows[i].at("model").string());
     const ParameterCount count = count_parameters(model);
-    std::printf("%-18s total %15lld active %14lld mtp %12lld\n", model.name.c_str(), static_cast<long long>(count.total),
-                static_cast<long long>(count.active), static_cast<long long>(count.mtp));
     expect_total(rows[i], count);
     expect_active(rows[i], model, count);
     const auto mtp = rows[i].find("mtp");
