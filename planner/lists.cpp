@@ -20,7 +20,7 @@ namespace {
 Column left(const char* title, int drop = 0) { return {title, Align::left, drop}; }
 
 std::string rate_text(FlopsPerSec rate) {
-  return rate.value > 0 ? fmt::format("{:.0f}", in_tflops(rate)) : std::string("-");
+  return rate.value > 0 ? fmt::format("{:.4g}", in_tflops(rate)) : std::string("-");
 }
 
 Listing models() {
@@ -91,23 +91,32 @@ Listing frameworks() {
   return out;
 }
 
-// Where the numbers of each part come from; collectives say it per kind of link.
+// Where the numbers below a node come from, each kind once.
+void add_provenances(const JsonView& node, std::vector<std::string>& found) {
+  if (!node.is_object()) return;
+  if (const auto kind = node.find("provenance")) {
+    if (std::find(found.begin(), found.end(), kind->string()) == found.end()) found.push_back(kind->string());
+  }
+  for (const std::string& key : node.keys()) {
+    if (const auto child = node.find(key)) add_provenances(*child, found);
+  }
+}
+
 std::string provenance(const JsonView& file, std::string_view part) {
-  const auto curve = file.find(part);
-  if (!curve || !curve->is_object()) return "-";
-  const auto evidence = curve->find("evidence");
-  return evidence ? evidence->at("provenance").string() : "-";
+  std::vector<std::string> found;
+  if (const auto node = file.find(part)) add_provenances(*node, found);
+  return found.empty() ? "-" : joined(found);
 }
 
 Listing calibrations() {
   Listing out{{left("name"), left("measured on"), left("date"), left("gemm"), left("experts"), left("attention"),
-               left("elementwise"), left("driver and libraries", 1)}, {}};
+               left("elementwise"), left("links"), left("driver and libraries", 1)}, {}};
   for (const std::string& name : scenario_names("calibrations")) {
     const JsonView file = load_json(scenario_path("calibrations", name));
     const auto text = [&](std::string_view key) { return file.find(key) ? file.at(key).string() : std::string("-"); };
     out.rows.push_back({name, file.at("device").at("gpu").string(), text("date"), provenance(file, "gemm"),
                         provenance(file, "grouped_gemm"), provenance(file, "attention"),
-                        provenance(file, "elementwise"), text("driver")});
+                        provenance(file, "elementwise"), provenance(file, "links"), text("driver")});
   }
   return out;
 }

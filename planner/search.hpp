@@ -1,5 +1,5 @@
-// Exhaustive search: every layout of a space, memory before time, the best by step time. The same
-// question gives the same answer, ties going to the layout that the enumerator names first.
+// Exhaustive search: every layout of a space, memory before time, the best by step time, then by peak
+// memory. The same question gives the same answer; ties go to what the enumerator names first.
 #pragma once
 
 #include <functional>
@@ -16,8 +16,8 @@ struct RankedLayout {
 
 struct SearchResult {
   Searched searched;
-  std::vector<RankedLayout> best;         // fastest first
-  std::vector<NearMiss> near_misses;      // least over the limit first; their times are predicted too
+  std::vector<RankedLayout> best;     // fastest first
+  std::vector<NearMiss> near_misses;  // see CountResult
 };
 
 // Called now and then with the share of the space that is done, 0 to 1.

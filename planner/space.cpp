@@ -29,7 +29,8 @@ void add_abilities(SearchSpace& space, const Abilities& can) {
   space.schedules = static_cast<std::uint8_t>(schedule_mask(can.schedules) | mask_of(kSchedule1F1B));
   space.zeros = 0;
   for (const std::int32_t zero : can.zero) space.zeros = static_cast<std::uint8_t>(space.zeros | 1u << zero);
-  space.zeros = static_cast<std::uint8_t>(space.zeros | 1u);  // one rank has nothing to shard over
+  space.zero0_with_dp = (space.zeros & 1u) != 0;
+  space.zeros = static_cast<std::uint8_t>(space.zeros | 1u);
   space.vpp = can.pp && (space.schedules & ~(mask_of(kSchedule1F1B) | mask_of(kScheduleGpipe) | mask_of(kScheduleZbH1) |
                                              mask_of(kScheduleDualpipe))) != 0;
 }

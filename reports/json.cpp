@@ -115,7 +115,9 @@ Json near_misses_json(const CountResult& count) {
                  .set("layout", to_string(miss.layout))
                  .set("reasons", reasons_json(miss.cost, count.limit))
                  .set("memory_gib", memory_json(miss.cost.memory))
-                 .set("step_time_s", miss.cost.step_seconds));
+                 .set("step_time_s", miss.cost.step_seconds)
+                 .set("fits_with", miss.remedy.empty() ? Json() : Json(miss.remedy))
+                 .set("fits_with_step_time_s", miss.remedy.empty() ? Json() : Json(miss.remedy_seconds)));
   }
   return out;
 }

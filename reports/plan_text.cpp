@@ -103,18 +103,22 @@ std::string why_text(const CountResult& count, int width) {
   return out;
 }
 
+std::string miss_text(const NearMiss& miss, Bytes limit) {
+  const std::int64_t peak = miss.cost.memory.total();
+  const auto& bytes = miss.cost.memory.bytes;
+  const auto largest = static_cast<MemoryPart>(std::max_element(bytes.begin(), bytes.end()) - bytes.begin());
+  const std::string fits = miss.remedy.empty()
+                               ? std::string("no change of one key makes it fit")
+                               : fmt::format("fits with {} at {}", miss.remedy, seconds_text(miss.remedy_seconds));
+  return fmt::format("  {} over: peak {}, most of it {} {}; step {}; {}: {}",
+                     gib_text(peak - limit.count), gib_text(peak), name_of(largest),
+                     gib_text(miss.cost.memory[largest]), seconds_text(miss.cost.step_seconds), fits,
+                     to_string(miss.layout));
+}
+
 std::string misses_text(const CountResult& count, int width) {
   std::string out;
-  for (const NearMiss& miss : count.near_misses) {
-    const std::int64_t peak = miss.cost.memory.total();
-    const auto& bytes = miss.cost.memory.bytes;
-    const auto largest = static_cast<MemoryPart>(std::max_element(bytes.begin(), bytes.end()) - bytes.begin());
-    out += wrapped(fmt::format("  {} over ({} of {}; largest part {} {}), step would be {}: {}",
-                               gib_text(peak - count.limit.count), gib_text(peak), gib_text(count.limit.count),
-                               name_of(largest), gib_text(miss.cost.memory[largest]),
-                               seconds_text(miss.cost.step_seconds), to_string(miss.layout)),
-                   width, 4);
-  }
+  for (const NearMiss& miss : count.near_misses) out += wrapped(miss_text(miss, count.limit), width, 4);
   return out;
 }
 
@@ -195,7 +199,7 @@ std::string to_text(const PlanResult& result, const Terminal& terminal, bool qui
     out += wrapped("all of them: " + keys.common, width, 2);
     if (count.best.size() > 1) out += "\nBehind the first, by the largest differences of terms\n" + why_text(count, width);
   }
-  if (!count.near_misses.empty()) out += "\nRefused by memory, nearest first\n" + misses_text(count, width);
+  if (!count.near_misses.empty()) out += "\nRefused by memory: the nearest, then the fastest of those that are at most a tenth over\n" + misses_text(count, width);
   return out;
 }
 

@@ -32,10 +32,12 @@ struct Searched {
   bool proven = false;  // nothing legal was left out
 };
 
-// A layout that memory refused.
+// A layout that memory refused, and the fastest change of one key that makes it fit.
 struct NearMiss {
   Layout layout;
   Cost cost;
+  std::string remedy;          // "recompute=full"; empty: no single change does
+  double remedy_seconds = 0;   // of the step with it
 };
 
 // The answer for one number of GPUs.
@@ -44,7 +46,7 @@ struct CountResult {
   Searched searched;
   std::vector<Prediction> best;      // best first
   std::vector<Comparison> behind;    // each of `best` beside the first
-  std::vector<NearMiss> near_misses; // least over the limit first
+  std::vector<NearMiss> near_misses; // the nearest, then faster ones that are little over
   Bytes limit;                       // of device memory that a layout may use
 };
 
