@@ -4,6 +4,7 @@
 #include "planner/command.hpp"
 #include "planner/output.hpp"
 #include "planner/plan.hpp"
+#include "planner/plan_file.hpp"
 #include "planner/space.hpp"
 #include "reports/json.hpp"
 #include "reports/text.hpp"
@@ -14,7 +15,7 @@ namespace {
 
 struct Options {
   Asked asked;
-  std::string gpus, objective = "time", top = "10", fixed;
+  std::string gpus, objective = "time", top = "10", fixed, save;
 };
 
 constexpr std::int64_t kMostTop = 1 << 20;
@@ -29,13 +30,24 @@ PlanSettings settings_of(const Options& o, const Inputs& inputs) {
   return out;
 }
 
-int run(const Options& o) {
+void check_outputs(const Options& o) {
   check_output("--json", o.asked.json);
+  check_output("--save", o.save);
+  if (o.save == "-") throw InputError("command line", "--save", "needs a file; --json - writes to standard output");
+  if (!o.save.empty() && o.save == o.asked.json) {
+    throw InputError("command line", "--save", "and --json name the same file; give two");
+  }
+}
+
+int run(const Options& o) {
+  check_outputs(o);
   const Inputs inputs = load_inputs(o.asked);
   const PlanResult result = make_plan(inputs, settings_of(o, inputs));
+  const bool fits = !result.counts[result.answer].best.empty();
+  if (!o.save.empty() && fits) write_output("--save", o.save, to_json(plan_file(o.asked, inputs, result)).dump() + "\n");
   if (!o.asked.json.empty()) write_output("--json", o.asked.json, to_json(result).dump() + "\n");
   if (o.asked.json != "-") print(to_text(result, terminal_of(1), o.asked.quiet));
-  return result.counts[result.answer].best.empty() ? kNothingFits : kAnswered;
+  return fits ? kAnswered : kNothingFits;
 }
 
 std::function<int()> setup(CLI::App& app) {
@@ -51,6 +63,7 @@ std::function<int()> setup(CLI::App& app) {
       ->capture_default_str();
   option("--top", o->top, "K: layouts to show")->capture_default_str();
   option("--fix", o->fixed, "keys of the layout that must have these values, such as tp=8,recompute=full");
+  option("--save", o->save, "FILE: the question and the layouts shown, for the commands that run a plan");
   app.footer(std::string(limits_help()) +
              "\nExample:\n  trainwright plan --model mixtral-8x22b --cluster h100-sxm:128 --global-batch 256 --seq 4096"
              "\nExit codes: 0 answered; 2 bad input; 3 no layout fits (the nearest misses are shown)");
