@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "planner/command.hpp"
+#include "planner/options.hpp"
 #include "planner/output.hpp"
 #include "planner/suite.hpp"
 #include "reports/text.hpp"
@@ -62,7 +63,7 @@ int run(const Options& o) {
 
 std::function<int()> setup(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  app.add_option("--json", o->json, "FILE: the rows as JSON; - for standard output")->type_name("");
+  text_option(app, "--json", o->json, "FILE: the rows as JSON; - for standard output");
   app.add_flag("--quiet", o->quiet, "the signature alone");
   app.footer("The signature covers the counts and the three best layouts of each problem with their step time and peak "
              "memory to 6 digits; it does not depend on the machine or its speed.");

@@ -3,6 +3,7 @@
 
 #include "planner/command.hpp"
 #include "planner/lists.hpp"
+#include "planner/options.hpp"
 #include "planner/output.hpp"
 #include "topology/json.hpp"
 
@@ -46,8 +47,8 @@ std::function<int()> setup(CLI::App& app) {
   auto o = std::make_shared<Options>();
   std::string help = "what to list; without it, what can be listed:";
   for (const ListKind& kind : list_kinds()) help += " " + std::string(kind.name);
-  app.add_option("kind", o->kind, help)->type_name("");
-  app.add_option("--json", o->json, "FILE: the list as JSON; - for standard output")->type_name("");
+  text_option(app, "kind", o->kind, help);
+  text_option(app, "--json", o->json, "FILE: the list as JSON; - for standard output");
   return [o] { return run(*o); };
 }
 

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include "planner/command.hpp"
+#include "planner/options.hpp"
 #include "planner/output.hpp"
 #include "planner/plan.hpp"
 #include "planner/plan_file.hpp"
@@ -54,13 +55,12 @@ std::function<int()> setup(CLI::App& app) {
   auto o = std::make_shared<Options>();
   add_options(app, o->asked);
   const auto option = [&](const char* name, std::string& value, const char* help) {
-    return app.add_option(name, value, help)->type_name("");
+    return text_option(app, name, value, help);
   };
   option("--gpus", o->gpus, "N: answer for these numbers of GPUs instead of the cluster's: 64, 64,128,256, or "
                             "64..1024 for doublings");
   option("--objective", o->objective,
-         "time: least seconds per step; cost: least GPU-seconds per step; gpus: fewest GPUs that fit")
-      ->capture_default_str();
+         "time: least seconds per step; cost: least GPU-seconds per step; gpus: fewest GPUs that fit");
   option("--top", o->top, "K: layouts to show")->capture_default_str();
   option("--fix", o->fixed, "keys of the layout that must have these values, such as tp=8,recompute=full");
   option("--save", o->save, "FILE: the question and the layouts shown, for the commands that run a plan");

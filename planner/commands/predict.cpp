@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include "planner/command.hpp"
+#include "planner/options.hpp"
 #include "planner/output.hpp"
 #include "planner/problem.hpp"
 #include "planner/space.hpp"
@@ -61,13 +62,12 @@ int run(const Options& o) {
 std::function<int()> setup(CLI::App& app) {
   auto o = std::make_shared<Options>();
   add_options(app, o->asked);
-  app.add_option("--layout", o->layout,
-                 "L: keys and values joined by commas, such as dp=8,tp=4,pp=2,ep=8,zero=1,recompute=selective; dp may "
+  text_option(app, "--layout", o->layout,
+              "L: keys and values joined by commas, such as dp=8,tp=4,pp=2,ep=8,zero=1,recompute=selective; dp may "
                  "be left out, the others default to tp=1,pp=1,cp=1,ep=1,etp=1,vpp=1,sp=0,zero=0,hsdp=0,mb=1,"
                  "recompute=none,schedule=1f1b")
-      ->required()
-      ->type_name("");
-  app.add_option("--engine", o->engine, "closed: the closed form")->capture_default_str()->type_name("");
+      ->required();
+  text_option(app, "--engine", o->engine, "closed: the closed form");
   app.add_flag("--ops", o->ops, "also the operations of each kind of layer, with the time of each");
   app.footer(
       "Example:\n  trainwright predict --model llama-3.1-70b --cluster h100-sxm:64 --global-batch 128 --seq 8192 "
