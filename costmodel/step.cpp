@@ -66,6 +66,12 @@ class Step {
     });
   }
 
+  MemoryUse peak() {
+    split();
+    memory(nullptr);
+    return cost_.memory;
+  }
+
   Cost run(std::vector<StageDetail>* details) {
     split();
     memory(details);
@@ -288,6 +294,8 @@ class Step {
 void each_part_of_stage(const StepContext& context, const Chain& chain, std::int32_t stage, const PartVisitor& part) {
   Step(context, chain).visit(stage, part);
 }
+
+MemoryUse peak_memory(const StepContext& context, const Chain& chain) { return Step(context, chain).peak(); }
 
 Cost step_cost(const StepContext& context, const Chain& chain, std::vector<StageDetail>* stages) {
   return Step(context, chain).run(stages);
