@@ -22,7 +22,9 @@ double octaves_outside(double value, double low, double high) {
   return value > high ? std::log2(value / high) : 0;
 }
 
-double in_squares(double a, double b, double c) { return std::sqrt(a * a + b * b + c * c); }
+double in_squares(double a, double b, double c) {
+  return std::sqrt(a * a + b * b + c * c);
+}
 
 Estimate estimate(Seconds time, CurveId id, const Evidence& evidence, const Reach& reach) {
   Estimate result;
@@ -56,12 +58,16 @@ double accumulate_bytes(double weights, GemmPass pass, bool accumulate) {
 }
 
 Reach gemm_reach(const Calibration::Data& data, const GemmCurve& curve, const TileWork& work, GemmPass pass) {
-  const double smallest = std::min(work.cols, pass == GemmPass::wgrad ? work.rows : work.depth);
+  const double other = pass == GemmPass::wgrad ? work.rows : work.depth;
+  const double smallest = std::min(work.cols, other);
   const double tokens = pass == GemmPass::wgrad ? work.depth : work.rows;
   Reach reach;
   reach.octaves = octaves_outside(tokens, curve.min_rows, tokens) +
                   octaves_outside(smallest, curve.min_size, smallest) +
                   octaves_outside(gemm_flops(work), 0, curve.max_flops.value);
+  // No row has even sizes beside multiples of 8 (16 bytes): taken as one octave outside.
+  const bool misaligned = std::fmod(work.cols, 8) != 0 || std::fmod(other, 8) != 0;
+  if (misaligned && !work.odd) reach.octaves += 1;
   reach.derived = pass != GemmPass::forward;
   reach.extra_spread = reach.derived ? data.passes.spread : 0;
   return reach;
@@ -90,9 +96,10 @@ Kernel kernel_of(const AttentionCurves& curves, AttentionKernel kernel, bool bac
 Estimate unfused(const Calibration& calibration, const AttentionShape& shape) {
   const UnfusedCurve& curve = calibration.data().attention.unfused;
   const auto rows = static_cast<double>(shape.q_len);
-  const GroupedGemmShape scores{.groups = shape.batch * shape.heads, .rows = rows, .n = shape.kv_len,
-                                .k = shape.head_dim};
-  const GroupedGemmShape output{.groups = scores.groups, .rows = rows, .n = shape.value_dim, .k = shape.kv_len};
+  const GroupedGemmShape scores{
+      .groups = shape.batch * shape.heads, .rows = rows, .n = shape.kv_len, .k = shape.head_dim};
+  const GroupedGemmShape output{
+      .groups = scores.groups, .rows = rows, .n = shape.value_dim, .k = shape.kv_len};
   const double cells = static_cast<double>(scores.groups) * rows * static_cast<double>(shape.kv_len);
   const double moved = cells * (shape.backward ? curve.backward_bytes : curve.forward_bytes);
   const Estimate first = calibration.grouped_gemm(scores), second = calibration.grouped_gemm(output);
@@ -127,11 +134,13 @@ Reach link_reach(const LinkCurves& curves, const LinkCurve& curve, const Collect
 }  // namespace
 
 Estimate Calibration::gemm(const GemmShape& shape) const {
-  const auto m = static_cast<double>(shape.m), n = static_cast<double>(shape.n), k = static_cast<double>(shape.k);
+  const auto m = static_cast<double>(shape.m), n = static_cast<double>(shape.n),
+             k = static_cast<double>(shape.k);
   TileWork work = tile_work(m, n, k, shape.pass);
   work.extra_bytes = accumulate_bytes(n * k, shape.pass, shape.accumulate_fp32);
   const Seconds time = gemm_time(data_->gemm, data_->device.sms, data_->elementwise.rate, work);
-  return estimate(time, CurveId::gemm, data_->gemm.evidence, gemm_reach(*data_, data_->gemm, work, shape.pass));
+  return estimate(time, CurveId::gemm, data_->gemm.evidence,
+                  gemm_reach(*data_, data_->gemm, work, shape.pass));
 }
 
 // All groups run in one kernel, so its time depends on their total: max_over_mean > 1 only says
@@ -163,7 +172,8 @@ Estimate Calibration::attention(const AttentionShape& shape) const {
 
 Estimate Calibration::elementwise(Bytes bytes) const {
   const MemoryCurve& curve = data_->elementwise;
-  const Reach reach{octaves_outside(bytes.to_double(), curve.min_bytes.to_double(), curve.max_bytes.to_double())};
+  const Reach reach{
+      octaves_outside(bytes.to_double(), curve.min_bytes.to_double(), curve.max_bytes.to_double())};
   return estimate(memory_time(curve, bytes.to_double()), CurveId::elementwise, curve.evidence, reach);
 }
 
@@ -179,9 +189,25 @@ Estimate Calibration::collective(Collective kind, const GroupLinks& links, Bytes
 Estimate Calibration::all_to_all(const GroupLinks& links, double intra_bytes, double inter_bytes) const {
   if (links.ranks < 2) return nothing(CurveId::intra_collective);
   const LinkCurve& curve = links.nodes > 1 ? data_->links.pairwise_inter : data_->links.pairwise_intra;
-  return estimate(pairwise_time(links, {intra_bytes, inter_bytes}, data_->links),
-                  collective_curve(Collective::all_to_all, links), curve.evidence,
-                  link_reach(data_->links, curve, {Collective::all_to_all, links, intra_bytes + inter_bytes, {}}));
+  return estimate(
+      pairwise_time(links, {intra_bytes, inter_bytes}, data_->links),
+      collective_curve(Collective::all_to_all, links), curve.evidence,
+      link_reach(data_->links, curve, {Collective::all_to_all, links, intra_bytes + inter_bytes, {}}));
+}
+
+bool Calibration::knows_recipe(std::string_view recipe) const {
+  return data_->low_precision->count(std::string(recipe)) > 0;
+}
+
+Estimate Calibration::low_precision(std::string_view recipe, const Estimate& bf16, double peaks,
+                                    double cast_elements) const {
+  const LowPrecisionRule& rule = data_->low_precision->at(std::string(recipe));
+  const Estimate cast = elementwise(Bytes(std::llround(cast_elements * rule.cast_bytes)));
+  Estimate out = bf16;
+  out.time = bf16.time / std::max(1.0, peaks * rule.share) + cast.time;
+  out.spread = std::hypot(bf16.spread, rule.spread);
+  out.provenance = Provenance::derived;
+  return out;
 }
 
 Estimate Calibration::host_copy(Bytes bytes) const {
@@ -195,11 +221,21 @@ Estimate Calibration::host_copy(Bytes bytes) const {
   return result;
 }
 
-Seconds Calibration::launch() const { return data_->host.launch; }
-Seconds Calibration::synchronise() const { return data_->host.synchronise; }
-double Calibration::compute_slowdown() const { return data_->host.compute_slowdown; }
-double Calibration::network_slowdown() const { return data_->host.network_slowdown; }
-Bytes Calibration::context() const { return data_->host.context; }
+Seconds Calibration::launch() const {
+  return data_->host.launch;
+}
+Seconds Calibration::synchronise() const {
+  return data_->host.synchronise;
+}
+double Calibration::compute_slowdown() const {
+  return data_->host.compute_slowdown;
+}
+double Calibration::network_slowdown() const {
+  return data_->host.network_slowdown;
+}
+Bytes Calibration::context() const {
+  return data_->host.context;
+}
 Bytes Calibration::communicator(std::int32_t ranks) const {
   if (ranks < 2) return Bytes(0);
   return data_->host.communicator + data_->host.communicator_per_rank * ranks;
@@ -211,7 +247,11 @@ Calibration Calibration::without_nvls() const {
   other.data_ = std::move(copy);
   return other;
 }
-const std::string& Calibration::name() const { return data_->name; }
-Provenance Calibration::provenance() const { return data_->gemm.evidence.provenance; }
+const std::string& Calibration::name() const {
+  return data_->name;
+}
+Provenance Calibration::provenance() const {
+  return data_->gemm.evidence.provenance;
+}
 
 }  // namespace tw

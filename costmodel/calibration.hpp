@@ -17,7 +17,15 @@ namespace tw {
 enum class Provenance : std::uint8_t { measured, published, derived };
 // Curves whose errors go together: a band adds terms of one curve linearly, others in squares.
 enum class CurveId : std::uint8_t {
-  gemm, grouped_gemm, attention, elementwise, copy, intra_collective, inter_collective, point_to_point, host
+  gemm,
+  grouped_gemm,
+  attention,
+  elementwise,
+  copy,
+  intra_collective,
+  inter_collective,
+  point_to_point,
+  host
 };
 inline constexpr int kCurves = 9;
 
@@ -68,14 +76,18 @@ class Calibration {
   Estimate collective(Collective kind, const GroupLinks& links, Bytes bytes) const;
   // All-to-all with uneven tiers: bytes each rank sends inside its node and out of it.
   Estimate all_to_all(const GroupLinks& links, double intra_bytes, double inter_bytes) const;
+  // A GEMM of a low-precision recipe ("fp8-current", ...): the bf16 one, faster by `peaks` (the GPU's
+  // data-sheet ratio) times the share that recipe reaches, and the casts of its operands.
+  Estimate low_precision(std::string_view recipe, const Estimate& bf16, double peaks, double cast_elements) const;
+  bool knows_recipe(std::string_view recipe) const;
   // Device to host or back, per GPU.
   Estimate host_copy(Bytes bytes) const;
 
-  Seconds launch() const;       // host time to launch one kernel
-  Seconds synchronise() const;  // host waits for the device and reads a value
-  double compute_slowdown() const;  // of compute while a collective runs beside it (>= 1)
-  double network_slowdown() const;  // of a collective while compute runs beside it (>= 1)
-  Bytes context() const;            // device memory of a CUDA context with its libraries
+  Seconds launch() const;                        // host time to launch one kernel
+  Seconds synchronise() const;                   // host waits for the device and reads a value
+  double compute_slowdown() const;               // of compute while a collective runs beside it (>= 1)
+  double network_slowdown() const;               // of a collective while compute runs beside it (>= 1)
+  Bytes context() const;                         // device memory of a CUDA context with its libraries
   Bytes communicator(std::int32_t ranks) const;  // device memory of one NCCL communicator
 
   // The same costs where the switches do not reduce: the algorithm is a property of the run, not of

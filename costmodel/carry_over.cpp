@@ -77,8 +77,8 @@ const CarryOver& rule_for(const Calibration::Data& data, const Gpu& to, const Js
   if (found != data.carry_over.end()) return found->second;
   std::string legal;
   for (const auto& [name, rule] : data.carry_over) legal += (legal.empty() ? "" : ", ") + name;
-  root.at("carry_over").fail("no rule for architecture \"" + to.architecture + "\" of the cluster's GPU; rules for: " +
-                             legal);
+  root.at("carry_over")
+      .fail("no rule for architecture \"" + to.architecture + "\" of the cluster's GPU; rules for: " + legal);
 }
 
 }  // namespace
@@ -96,14 +96,11 @@ void carry_over(Calibration::Data& data, const Gpu& to, const JsonView& root) {
   scale_gemm(data.grouped_gemm, factors.gemm, rule.spread);
   scale_attention(data.attention.flash2, factors.flash2, rule.spread);
   scale_attention(data.attention.cudnn, factors.cudnn, rule.spread);
-  data.attention.exponential =
-      data.attention.exponential * (static_cast<double>(to.sms) / data.device.sms);
+  data.attention.exponential = data.attention.exponential * (static_cast<double>(to.sms) / data.device.sms);
   data.elementwise.rate = data.elementwise.rate * (to.memory_rate / data.device.memory_rate);
   widen(data.elementwise.evidence, rule.spread);
-  data.carried = true;
-  data.carried_spread = rule.spread;
-  data.device = {data.device.gpu, to.architecture, to.sms, to.bf16, to.memory_rate, to.nvlink_one_way,
-                 to.pcie_one_way, to.power};
+  data.device = {data.device.gpu, to.architecture,   to.sms,          to.bf16,
+                 to.memory_rate,  to.nvlink_one_way, to.pcie_one_way, to.power};
 }
 
 }  // namespace tw

@@ -13,10 +13,12 @@ struct Tile {
   double m, n;
 };
 // Shapes of cuBLAS kernels on tensor cores since Ampere; the largest first: `rate` is its rate.
-constexpr Tile kTiles[] = {{128, 256}, {256, 128}, {128, 128}, {64, 256}, {256, 64},
-                           {64, 128},  {128, 64},  {64, 64}};
+constexpr Tile kTiles[] = {{128, 256}, {256, 128}, {128, 128}, {64, 256},
+                           {256, 64},  {64, 128},  {128, 64},  {64, 64}};
 
-double tile_intensity(const Tile& tile) { return tile.m * tile.n / (tile.m + tile.n); }
+double tile_intensity(const Tile& tile) {
+  return tile.m * tile.n / (tile.m + tile.n);
+}
 
 double relative_speed(const GemmCurve& curve, const Tile& tile) {
   return std::min(1.0, tile_intensity(tile) / curve.intensity);
@@ -48,7 +50,9 @@ double operand_bytes(const TileWork& work) {
 
 }  // namespace
 
-double gemm_flops(const TileWork& work) { return 2 * work.rows * work.cols * work.depth * work.groups; }
+double gemm_flops(const TileWork& work) {
+  return 2 * work.rows * work.cols * work.depth * work.groups;
+}
 
 Seconds gemm_time(const GemmCurve& curve, std::int32_t sms, BytesPerSec copy_rate, const TileWork& work) {
   const double compute = compute_seconds(curve, sms, work);

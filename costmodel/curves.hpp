@@ -56,9 +56,9 @@ TW_DESCRIBE(CalibratedDevice, gpu, architecture, sms, bf16, memory_rate, nvlink_
 
 // time = overhead + (compute^overlap + memory^overlap)^(1/overlap), the soft maximum of tensor-core
 // and memory time. memory: s + sqrt(memory_ramp*s), s = bytes over memory_share of the copy rate
-// (short streams reach less of it). compute: tiles in waves over the SMs, `tail` of a partly filled wave is paid;
-// each tile works k + fill deep (pipeline fill and epilogue) at the SM's share of `rate`, slower
-// where its flops per operand element, i = m*n/(m+n), are below `intensity`: then L2 feeds it.
+// (short streams reach less of it). compute: tiles in waves over the SMs, `tail` of a partly filled wave is
+// paid; each tile works k + fill deep (pipeline fill and epilogue) at the SM's share of `rate`, slower where
+// its flops per operand element, i = m*n/(m+n), are below `intensity`: then L2 feeds it.
 struct GemmCurve {
   FlopsPerSec rate;      // of the whole GPU in full waves of the largest tile
   FlopsPerSec odd_rate;  // n or k odd: no 16-byte loads
@@ -68,8 +68,8 @@ struct GemmCurve {
   Flops max_flops;
   Evidence evidence;
 };
-TW_DESCRIBE(GemmCurve, rate, odd_rate, overhead, memory_ramp, fill, tail, intensity, memory_share, overlap, min_rows,
-            min_size, max_flops, evidence);
+TW_DESCRIBE(GemmCurve, rate, odd_rate, overhead, memory_ramp, fill, tail, intensity, memory_share, overlap,
+            min_rows, min_size, max_flops, evidence);
 
 // time = overhead + batch*heads*(pairs + padding*q_len)*seconds_per_pair. padding: pairs' worth of
 // work per query row (half-masked diagonal tiles, prologue, conversions).
@@ -102,8 +102,8 @@ struct UnfusedCurve {  // bytes moved per score by softmax and dropout
 TW_DESCRIBE(UnfusedCurve, forward_bytes, backward_bytes, spread, source);
 
 struct AttentionCurves {
-  std::int32_t head_dim = 0;   // of the fitted rows
-  FlopsPerSec exponential;     // exponentials per second of the GPU, one per pair
+  std::int32_t head_dim = 0;    // of the fitted rows
+  FlopsPerSec exponential;      // exponentials per second of the GPU, one per pair
   double other_dim_spread = 0;  // added in squares at another head size
   AttentionKernelCurves flash2, cudnn;
   ScaledKernel flash1, flash3;
@@ -135,14 +135,14 @@ struct LinkCurve {
 TW_DESCRIBE(LinkCurve, efficiency, ramp, power, base, hop, min_bytes, max_bytes, evidence);
 
 struct LinkCurves {
-  bool nvls = false;  // the switches reduce (NVLink SHARP)
+  bool nvls = false;                                         // the switches reduce (NVLink SHARP)
   std::int32_t logged_ranks_per_node = 0, logged_nodes = 0;  // of the rows between nodes
-  double other_shape_spread = 0;  // added in squares with fewer ranks per node
+  double other_shape_spread = 0;                             // added in squares with fewer ranks per node
   LinkCurve ring_intra, nvls_intra, pairwise_intra, send_intra;
   LinkCurve ring_inter, tree_inter, pairwise_inter, send_inter;
 };
-TW_DESCRIBE(LinkCurves, nvls, logged_ranks_per_node, logged_nodes, other_shape_spread, ring_intra, nvls_intra, pairwise_intra, send_intra, ring_inter,
-            tree_inter, pairwise_inter, send_inter);
+TW_DESCRIBE(LinkCurves, nvls, logged_ranks_per_node, logged_nodes, other_shape_spread, ring_intra, nvls_intra,
+            pairwise_intra, send_intra, ring_inter, tree_inter, pairwise_inter, send_inter);
 
 struct HostCosts {
   Seconds launch, synchronise;
@@ -167,6 +167,14 @@ struct CarryOver {
   std::string source;
 };
 TW_DESCRIBE(CarryOver, gemm_share, attention_share, fused_share, link_scale, nvls, spread, source);
+
+// GEMMs of one low-precision recipe: `share` of the data-sheet ratio to bf16 is reached, and every
+// activation and gradient element is cast on the way: bytes read and written per element.
+struct LowPrecisionRule {
+  double share = 0, cast_bytes = 0, spread = 0;
+  std::string source;
+};
+TW_DESCRIBE(LowPrecisionRule, share, cast_bytes, spread, source);
 
 struct DerivedPasses {  // dgrad and wgrad: the same tiles with their own shapes, no rows
   double spread = 0;
@@ -193,14 +201,13 @@ struct CalibrationFile {
   LinkCurves links;
   HostCosts host;
   std::map<std::string, CarryOver> carry_over;  // by architecture
+  Defaulted<std::map<std::string, LowPrecisionRule>> low_precision;  // by recipe; all derived so far
 };
-TW_DESCRIBE(CalibrationFile, title, date, driver, command, inputs, device, gemm, grouped_gemm, passes, attention,
-            elementwise, links, host, carry_over);
+TW_DESCRIBE(CalibrationFile, title, date, driver, command, inputs, device, gemm, grouped_gemm, passes,
+            attention, elementwise, links, host, carry_over, low_precision);
 
 struct Calibration::Data : CalibrationFile {
   std::string name;
-  bool carried = false;  // every estimate is derived
-  double carried_spread = 0;
 };
 
 // One GEMM, or `groups` equal ones in one kernel, output rows x cols. extra_bytes: traffic beyond
@@ -215,8 +222,8 @@ Seconds gemm_time(const GemmCurve& curve, std::int32_t sms, BytesPerSec copy_rat
 double gemm_flops(const TileWork& work);
 
 struct PairWork {
-  double rows = 0;        // batch * heads * q_len
-  double pairs = 0;       // batch * heads * pairs
+  double rows = 0;             // batch * heads * q_len
+  double pairs = 0;            // batch * heads * pairs
   double matmul_flops = 0;     // per pair
   double reference_flops = 0;  // per pair at the fitted head size
 };

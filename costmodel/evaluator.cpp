@@ -72,7 +72,7 @@ struct Evaluator::Cache {
     if (last_state && key == last_state_key) return last_state;
     auto found = states.find(key);
     if (found == states.end()) {
-      found = states.emplace(key, std::make_unique<StateCost>(state_cost(*pass, l, context.machine))).first;
+      found = states.emplace(key, std::make_unique<StateCost>(state_cost(*pass, l, context.job, context.machine))).first;
     }
     last_state_key = key;
     return last_state = found->second.get();

@@ -17,22 +17,9 @@ std::int64_t logit_bytes(const StepContext& context, const Layout& layout) {
   return local_tokens(context, layout) * vocab * size_of(DType::bf16);
 }
 
-// One communicator per group of more than one rank that a framework opens: tp, cp, dp, dp x cp, pp;
-// with experts ep, etp, edp; and the world.
-std::int64_t communicator_bytes(const StepContext& context, const Layout& layout) {
-  const Calibration& k = *context.machine.calibration;
-  const bool experts = context.job.model->has_moe();
-  const std::int32_t groups[] = {layout.gpus(), layout.tp, layout.cp, layout.dp, layout.cp > 1 ? layout.dp * layout.cp : 1,
-                                 layout.pp, experts ? layout.ep : 1, experts ? layout.etp : 1,
-                                 experts && layout.edp() != layout.dp ? layout.edp() : 1};
-  std::int64_t bytes = 0;
-  for (const std::int32_t ranks : groups) bytes += ranks > 1 ? k.communicator(ranks).count : 0;
-  return bytes;
-}
-
 StageMemory::StageMemory(const StepContext& context, const Chain& chain) : context_(context), chain_(chain) {
   use_[MemoryPart::context] = context.machine.calibration->context().count;
-  use_[MemoryPart::communicators] = communicator_bytes(context, *chain.layout);
+  use_[MemoryPart::communicators] = chain.state->communicators;
   use_[MemoryPart::temporary] = context.machine.profile->memory.workspace.count;
 }
 
@@ -68,13 +55,13 @@ void StageMemory::hold(const HeldChunk& chunk) {
   }
   if (!chunk.head) return;
   // The head's micro-batch goes straight from forward to backward: one set of logits is alive.
-  add_states(chain_.state->head, 1);
+  add_states(*chunk.head_state, 1);
   add_kept(chain_.pass->head, 1);
   const std::int64_t logits = logit_bytes(context_, *chain_.layout);
   use_[MemoryPart::activations] -= logits;  // kept by the loss, shown as logits
   const double copies = context_.machine.profile->memory.logit_copies * static_cast<double>(2 * logits);
   use_[MemoryPart::logits] += logits + std::llround(copies);
-  gathered_ = std::max(gathered_, chain_.state->head.gathered);
+  gathered_ = std::max(gathered_, chunk.head_state->gathered);
 }
 
 MemoryUse StageMemory::use() const {

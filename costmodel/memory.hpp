@@ -13,6 +13,7 @@ struct HeldChunk {
   KindCounts plain{};        // layers that full:N leaves alone
   std::int32_t in_flight = 1;
   bool embedding = false, head = false;
+  const KindState* head_state = nullptr;  // where it holds the head
 };
 
 class StageMemory {
@@ -35,6 +36,5 @@ class StageMemory {
 
 // Bytes of local logits in bf16 for one micro-batch on a rank of tp.
 std::int64_t logit_bytes(const StepContext& context, const Layout& layout);
-std::int64_t communicator_bytes(const StepContext& context, const Layout& layout);
 
 }  // namespace tw

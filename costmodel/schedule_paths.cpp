@@ -19,8 +19,8 @@ class OneChunkPaths {
     sums_[0] = 0;
     for (std::int32_t s = 0; s < pp_; ++s) {
       const ChunkTime& chunk = times.chunks[at(s)];
-      stages_[at(s)] = {chunk.forward, chunk.backward + (splits ? 0 : chunk.weight), splits ? chunk.weight : 0,
-                        one_f_one_b_warmup(shape, s)};
+      stages_[at(s)] = {chunk.forward, chunk.backward + (splits ? 0 : chunk.weight),
+                        splits ? chunk.weight : 0, one_f_one_b_warmup(shape, s)};
       sums_[at(s + 1)] = sums_[at(s)] + chunk.forward + chunk.backward + chunk.weight;
     }
   }
@@ -98,7 +98,8 @@ class OneChunkPaths {
   // Pairs of backward and forward of a stage, from pair `from` on; W runs from pair s on.
   double pairs_time(std::int32_t s, std::int64_t from, std::int64_t until) const {
     const Stage& stage = stages_[at(s)];
-    const auto weights = static_cast<double>(std::max<std::int64_t>(0, until - std::max<std::int64_t>(from, s)));
+    const auto weights =
+        static_cast<double>(std::max<std::int64_t>(0, until - std::max<std::int64_t>(from, s)));
     return static_cast<double>(until - from) * (stage.forward + stage.backward) + weights * stage.weight;
   }
 
@@ -112,7 +113,8 @@ class OneChunkPaths {
       for (const std::int64_t stay : {std::int64_t{1}, std::int64_t{from}}) {
         const std::int64_t arrival = stay + s - from;
         if (stay < 1 || arrival > pairs) continue;
-        longest = std::max(longest, fill_[at(from)] + pairs_time(from, 0, stay) + down + pairs_time(s, arrival, pairs));
+        longest = std::max(
+            longest, fill_[at(from)] + pairs_time(from, 0, stay) + down + pairs_time(s, arrival, pairs));
       }
     }
     return longest;
@@ -133,7 +135,8 @@ class OneChunkPaths {
     for (std::int32_t top = s - 1; top >= 0; --top) {
       const std::int64_t size = s - top + 1, rounds = pairs / size;
       const auto rest = static_cast<std::int32_t>(pairs % size);
-      longest = std::max(longest, static_cast<double>(rounds) * loop(top, s) + (rest > 0 ? loop(s - rest + 1, s) : 0));
+      longest = std::max(longest,
+                         static_cast<double>(rounds) * loop(top, s) + (rest > 0 ? loop(s - rest + 1, s) : 0));
     }
     return longest;
   }

@@ -51,7 +51,8 @@ class CrossingPaths {
     double most = 0;
     for (std::int32_t r = 0; r < vee_.devices; ++r) {
       const double alone = near(r).forward + far(r).forward + whole(near(r)) + whole(far(r));
-      const double saved = static_cast<double>(rounds(r)) * near(r).hidden + static_cast<double>(rounds(r) + inner(r)) * far(r).hidden;
+      const double saved = static_cast<double>(rounds(r)) * near(r).hidden +
+                           static_cast<double>(rounds(r) + inner(r)) * far(r).hidden;
       most = std::max(most, static_cast<double>(vee_.microbatches) * alone - saved);
     }
     return most;
@@ -78,7 +79,8 @@ class CrossingPaths {
   // backwards are whole.
   double until_last_far(std::int32_t r) const {
     const std::int32_t near_weights = (r + 1) / 2, far_weights = r + 1 - near_weights;
-    return (r + 1) * far(r).backward + r * near(r).backward + near_weights * near(r).weight + far_weights * far(r).weight;
+    return (r + 1) * far(r).backward + r * near(r).backward + near_weights * near(r).weight +
+           far_weights * far(r).weight;
   }
   // The r+1 last postponed W of a device: near ones first, as far as there are.
   double last_weights(std::int32_t r) const {

@@ -52,7 +52,8 @@ class Flow {
   // The first n+1 passes of a device, for the same n.
   double work_until(std::int32_t device, std::int64_t n) const {
     const auto beyond = static_cast<std::int32_t>(n - std::int64_t{vpp_ - 1} * pp_);
-    return pp_ * (of_device(device) - time(last_chunk(device))) + time(last_chunk(device)) + tail(device, beyond);
+    return pp_ * (of_device(device) - time(last_chunk(device))) + time(last_chunk(device)) +
+           tail(device, beyond);
   }
 
  private:

@@ -9,7 +9,8 @@ namespace {
 // Idle time of an even pipeline over the work of a device, from the first forward of the step to the
 // last slot of all devices. derived: each line is one path through the slots, k = pp-1; with
 // F = B = W it is k*F, the later start of the last device, and no device idles after its start.
-// Exact for even chunks without sends; with sends for the usual F <= B.
+// Exact for even chunks without sends and F <= B + W; a longer F has paths that are left out (up to
+// 0.2% of the step). Sends are approximate.
 double idle(double k, const ChunkTime& chunk, double send) {
   const double f = chunk.forward, b = chunk.backward, w = chunk.weight;
   return std::max({b + (k - 1) * w + 3 * k * send,

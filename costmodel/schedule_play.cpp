@@ -16,7 +16,8 @@ class Player {
     const std::size_t cells = times.chunks.size() * static_cast<std::size_t>(shape.microbatches);
     forward_.assign(cells, kNotYet);
     backward_.assign(cells, kNotYet);
-    for (std::int32_t stage = 0; stage < shape.pp; ++stage) stages_.push_back({schedule.slots(shape, stage), 0, {}});
+    for (std::int32_t stage = 0; stage < shape.pp; ++stage)
+      stages_.push_back({schedule.slots(shape, stage), 0, {}});
   }
 
   std::vector<StageSpan> run() {
@@ -136,7 +137,8 @@ class Player {
 
 const Schedule& schedule_at(std::uint8_t index) {
   const auto rows = all_schedules();
-  const auto found = std::find_if(rows.begin(), rows.end(), [&](const Schedule* row) { return row->order == index; });
+  const auto found =
+      std::find_if(rows.begin(), rows.end(), [&](const Schedule* row) { return row->order == index; });
   TW_CHECK(found != rows.end());
   return **found;
 }

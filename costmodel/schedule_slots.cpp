@@ -5,7 +5,9 @@
 
 namespace tw {
 
-std::int32_t looped_device(const PipeShape& shape, std::int32_t chunk, std::int32_t) { return chunk % shape.pp; }
+std::int32_t looped_device(const PipeShape& shape, std::int32_t chunk, std::int32_t) {
+  return chunk % shape.pp;
+}
 
 std::int32_t vee_device(const PipeShape& shape, std::int32_t chunk, std::int32_t) {
   return chunk < shape.pp ? chunk : 2 * shape.pp - 1 - chunk;
@@ -37,8 +39,8 @@ class CrossingWriter {
   void weight() { slots_.push_back(owed_[paid_++]); }
   void together(int forward_stream, int backward_stream) {
     const std::int32_t forward = forward_number(forward_stream);
-    slots_.push_back({Pass::forward_backward, forward, chunk(forward_stream), backward_number(backward_stream),
-                      chunk(backward_stream)});
+    slots_.push_back({Pass::forward_backward, forward, chunk(forward_stream),
+                      backward_number(backward_stream), chunk(backward_stream)});
   }
   std::vector<Slot> take() { return std::move(slots_); }
 
@@ -49,8 +51,12 @@ class CrossingWriter {
   };
   State& state(int stream) { return streams_[static_cast<std::size_t>(stream)]; }
   std::int32_t chunk(int stream) { return state(stream).stream.chunk; }
-  std::int32_t forward_number(int stream) { return state(stream).stream.first_microbatch + state(stream).forwards++; }
-  std::int32_t backward_number(int stream) { return state(stream).stream.first_microbatch + state(stream).backwards++; }
+  std::int32_t forward_number(int stream) {
+    return state(stream).stream.first_microbatch + state(stream).forwards++;
+  }
+  std::int32_t backward_number(int stream) {
+    return state(stream).stream.first_microbatch + state(stream).backwards++;
+  }
 
   std::array<State, 2> streams_;
   std::vector<Slot> slots_, owed_;

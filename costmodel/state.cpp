@@ -103,15 +103,21 @@ double optimizer_seconds(const LocalWeights& w, const Traffic& t) {
   return t.machine.calibration->elementwise(Bytes(std::llround(elements * (norm + step)))).time.value;
 }
 
+// Traffic that nothing overlaps.
+void wait_for(LayerTime& time, const PricedOp& op) {
+  time.seconds += op.seconds;
+  time.terms.add(op.term, op.curve, op.seconds, op.spread);
+}
+
 struct Schedule {
   bool gather_every, reduce_every;
 };
 
-KindState kind_state(const KindPass& pass, const Traffic& t, Schedule when) {
+KindState kind_state(const KindPass& pass, const LocalWeights& weights, const Traffic& t, Schedule when) {
   KindState out;
-  fill_bytes(out, pass.weights, t);
-  out.optimizer = optimizer_seconds(pass.weights, t);
-  const PricedOp gather = t.gather(pass.weights), reduce = t.reduce(pass.weights);
+  fill_bytes(out, weights, t);
+  out.optimizer = optimizer_seconds(weights, t);
+  const PricedOp gather = t.gather(weights), reduce = t.reduce(weights);
   out.gather = gather.seconds, out.reduce = reduce.seconds;
   const double slowdown = t.machine.calibration->compute_slowdown();
   const StateMechanisms& s = t.state();
@@ -122,6 +128,8 @@ KindState kind_state(const KindPass& pass, const Traffic& t, Schedule when) {
   const bool state_in_backward = both || (when.reduce_every && under);
   out.b = state_in_backward ? resolve(pass.backward, {both ? prefetch : nullptr, when.reduce_every ? under : nullptr}, slowdown)
                             : pass.b;
+  if (when.gather_every && !prefetch) wait_for(out.f, gather), wait_for(out.b, gather);
+  if (when.reduce_every && !under) wait_for(out.b, reduce);
   if (!when.gather_every && gather.seconds > 0) {
     out.first_extra = prefetch ? resolve(pass.forward, {prefetch, nullptr}, slowdown).seconds - pass.f.seconds : gather.seconds;
   }
@@ -131,23 +139,54 @@ KindState kind_state(const KindPass& pass, const Traffic& t, Schedule when) {
   return out;
 }
 
+// Every rank of tp sends its part of the residual stream (Narayanan et al. 2021, section 4.1).
+double send_seconds(const Layout& l, const Job& job, const Machine& machine) {
+  if (l.pp == 1) return 0;
+  const std::vector<Axis> hops = RankGrid(l).group_axes(attention_group(bit(Dim::pp)));
+  const GroupLinks hop = machine.fabric->path(Rank(0), Rank(hops.front().stride));
+  const double tokens = static_cast<double>(l.mb) * job.seq / l.cp / l.tp;
+  const double bytes = tokens * job.model->hidden * static_cast<double>(size_of(DType::bf16));
+  return machine.calibration->collective(Collective::send, hop, Bytes(std::llround(bytes))).time.value;
+}
+
+// One communicator per group of more than one rank that a framework opens: tp, cp, dp, dp x cp, pp;
+// with experts ep, etp, edp; and the world.
+std::int64_t communicator_bytes(const Layout& l, const Job& job, const Calibration& calibration) {
+  const bool experts = job.model->has_moe();
+  const std::int32_t groups[] = {l.gpus(), l.tp, l.cp, l.dp, l.cp > 1 ? l.dp * l.cp : 1, l.pp, experts ? l.ep : 1,
+                                 experts ? l.etp : 1, experts && l.edp() != l.dp ? l.edp() : 1};
+  std::int64_t bytes = 0;
+  for (const std::int32_t ranks : groups) bytes += ranks > 1 ? calibration.communicator(ranks).count : 0;
+  return bytes;
+}
+
+// First and last stage hold the table; their gradients are all-reduced between the two.
+void add_tied_head(StateCost& out, const PassCost& pass, const Traffic& t, Schedule when) {
+  LocalWeights weights = pass.head.weights;
+  weights.attention += pass.embedding.weights.attention;
+  out.tied_head = kind_state(pass.head, weights, t, when);
+  const std::int32_t stride = RankGrid(t.layout).group_axes(attention_group(bit(Dim::pp))).front().stride;
+  const GroupLinks link = t.machine.fabric->path(Rank(0), Rank((t.layout.pp - 1) * stride));
+  const Bytes table(pass.embedding.weights.attention * size_of(t.state().reduce));
+  out.tied_reduce = t.machine.calibration->collective(Collective::all_reduce, link, table).time.value;
+}
+
 }  // namespace
 
-StateCost state_cost(const PassCost& pass, const Layout& layout, const Machine& machine) {
+StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job, const Machine& machine) {
   const StateGroups groups = state_groups(layout, machine);
   const Traffic traffic{layout, machine, groups};
   const StateMechanisms& s = machine.profile->state;
   StateCost out;
+  out.send = send_seconds(layout, job, machine);
+  out.communicators = communicator_bytes(layout, job, *machine.calibration);
   out.gathers_every = layout.zero >= 3;
   out.reduces_every = layout.zero >= 3 || (layout.zero == 2 && s.reduce_every_microbatch);
   const Schedule when{out.gathers_every, out.reduces_every};
-  LocalWeights partial;
-  for (const KindPass& kind : pass.kinds) {
-    out.kinds.push_back(kind_state(kind, traffic, when));
-    partial.sequence_partial = std::max(partial.sequence_partial, kind.weights.sequence_partial);
-  }
-  out.embedding = kind_state(pass.embedding, traffic, when);
-  out.head = kind_state(pass.head, traffic, when);
+  for (const KindPass& kind : pass.kinds) out.kinds.push_back(kind_state(kind, kind.weights, traffic, when));
+  out.embedding = kind_state(pass.embedding, pass.embedding.weights, traffic, when);
+  out.head = kind_state(pass.head, pass.head.weights, traffic, when);
+  if (job.model->tied_embeddings && layout.pp > 1) add_tied_head(out, pass, traffic, when);
   out.gather = traffic.gather(pass.kinds.front().weights);
   out.reduce = traffic.reduce(pass.kinds.front().weights);
   return out;

@@ -38,9 +38,8 @@ class Step {
  public:
   Step(const StepContext& context, const Chain& chain)
       : x_(context), c_(chain), l_(*chain.layout), schedule_(schedule_at(chain.layout->schedule)),
-        shape_{l_.pp, l_.vpp, microbatches(l_, context.job)}, chunks_(l_.pp * l_.vpp) {
-    TW_CHECK(chunks_ <= kMostChunks);
-  }
+        shape_{l_.pp, l_.vpp, microbatches(l_, context.job)}, chunks_(l_.pp * l_.vpp), chunk_(static_cast<std::size_t>(chunks_)),
+        times_(static_cast<std::size_t>(chunks_)) {}
 
   void visit(std::int32_t stage, const PartVisitor& part) {
     split();
@@ -71,7 +70,6 @@ class Step {
       const std::int32_t layers = l_.split.empty() ? default_chunk(x_.job.model->layers(), chunks_, c)
                                                    : l_.split[static_cast<std::size_t>(c)];
       Chunk& chunk = chunk_[static_cast<std::size_t>(c)];
-      chunk = {};
       std::int32_t own = layers;
       if (c_.plain) {
         const std::int32_t before = l_.vpp == 1 ? 0 : c / l_.pp * layers;
@@ -92,6 +90,15 @@ class Step {
     return x_.before[static_cast<std::size_t>(to)][kind] - x_.before[static_cast<std::size_t>(from)][kind];
   }
 
+  bool prefetches() const { return c_.state->gathers_every && x_.machine.profile->state.overlap_gather; }
+
+  // With tied embeddings a head whose device also holds the embedding uses its table.
+  bool copies_table() const {
+    return x_.job.model->tied_embeddings &&
+           schedule_.device(shape_, 0, 0) != schedule_.device(shape_, chunks_ - 1, schedule_.weight_copies - 1);
+  }
+  const KindState& head_state() const { return copies_table() ? c_.state->tied_head : c_.state->head; }
+
   // Calls add(KindPass, KindState, layers) for everything a chunk holds.
   template <class F>
   void each_part(const Chunk& chunk, F&& add) const {
@@ -100,7 +107,7 @@ class Step {
       if (chunk.plain[k] > 0) add(c_.plain->kinds[k], c_.plain_state->kinds[k], chunk.plain[k]);
     }
     if (chunk.embedding) add(c_.pass->embedding, c_.state->embedding, 1);
-    if (chunk.head) add(c_.pass->head, c_.state->head, 1);
+    if (chunk.head) add(c_.pass->head, head_state(), 1);
   }
 
   ChunkTime chunk_time(const Chunk& chunk) const {
@@ -119,31 +126,36 @@ class Step {
       if (pairs) t.hidden += layers * double{state.f.terms[Term::ep] + pass.b.terms[Term::ep]};
     });
     // The first layer's parameters are gathered before anything can hide them.
-    if (c_.state->gathers_every) t.forward += c_.state->kinds.front().gather;
+    if (prefetches()) t.forward += c_.state->kinds.front().gather;
     return t;
   }
 
-  // Calls add(chunk, share) for every chunk that a stage holds; with two copies of the weights each
-  // copy sees half of the micro-batches.
+  // Calls add(stage, chunk, share) for every chunk that every stage holds; with two copies of the
+  // weights each copy sees half of the micro-batches.
   template <class F>
-  void each_chunk_of(std::int32_t stage, F&& add) const {
+  void each_held(F&& add) const {
     const double share = 1.0 / schedule_.weight_copies;
     for (std::int32_t c = 0; c < chunks_; ++c) {
-      for (std::int32_t copy = 0; copy < schedule_.weight_copies; ++copy) {
-        if (schedule_.device(shape_, c, copy) == stage) add(c, share);
-      }
+      for (std::int32_t copy = 0; copy < schedule_.weight_copies; ++copy) add(schedule_.device(shape_, c, copy), c, share);
     }
+  }
+  template <class F>
+  void each_chunk_of(std::int32_t stage, F&& add) const {
+    each_held([&](std::int32_t s, std::int32_t c, double share) {
+      if (s == stage) add(c, share);
+    });
   }
 
   void memory(std::vector<StageDetail>* details) {
+    std::vector<StageMemory> held(static_cast<std::size_t>(l_.pp), StageMemory(x_, c_));
+    each_held([&](std::int32_t s, std::int32_t c, double) {
+      const Chunk& chunk = chunk_[static_cast<std::size_t>(c)];
+      held[static_cast<std::size_t>(s)].hold(
+          {chunk.own, chunk.plain, schedule_.in_flight(shape_, s, c), chunk.embedding, chunk.head, &head_state()});
+    });
     std::int64_t most = -1;
     for (std::int32_t s = 0; s < l_.pp; ++s) {
-      StageMemory held(x_, c_);
-      each_chunk_of(s, [&](std::int32_t c, double) {
-        const Chunk& chunk = chunk_[static_cast<std::size_t>(c)];
-        held.hold({chunk.own, chunk.plain, schedule_.in_flight(shape_, s, c), chunk.embedding, chunk.head});
-      });
-      const MemoryUse use = held.use();
+      const MemoryUse use = held[static_cast<std::size_t>(s)].use();
       if (details) details->push_back({use, 0});
       if (use.total() <= most) continue;
       most = use.total();
@@ -153,26 +165,9 @@ class Step {
     cost_.fits = most <= x_.limit.count;
   }
 
-  double send_seconds() const {
-    if (l_.pp == 1) return 0;
-    const std::int32_t stride = l_.order == AxisOrder::tp_cp_ep_dp_pp ? x_.job.gpus / l_.pp : l_.tp * l_.cp;
-    const GroupLinks hop = x_.machine.fabric->path(Rank(0), Rank(stride));
-    const double tokens = static_cast<double>(l_.mb) * x_.job.seq / l_.cp / l_.tp;
-    const double bytes = tokens * x_.job.model->hidden * static_cast<double>(size_of(DType::bf16));
-    return x_.machine.calibration->collective(Collective::send, hop, Bytes(std::llround(bytes))).time.value;
-  }
-
   struct Device {
     double work = 0, forward = 0, backward = 0, first = 0, last = 0, optimizer = 0, gathers = 0;
-    TermSeconds terms;
-    double busy = 0;
   };
-
-  Device device_sum(std::int32_t s) const {
-    Device d;
-    each_chunk_of(s, [&](std::int32_t c, double share) { add_chunk(d, c, share); });
-    return d;
-  }
 
   void add_chunk(Device& d, std::int32_t c, double share) const {
     const ChunkTime& t = times_[static_cast<std::size_t>(c)];
@@ -204,19 +199,21 @@ class Step {
         sum.add(pass.input.terms, times * n);
         sum.add(pass.w.terms, times * n);
       });
-      if (c_.state->gathers_every) {
+      if (prefetches()) {
         sum.add(Term::gather, c_.state->gather.curve, times * c_.state->kinds.front().gather, c_.state->gather.spread);
       }
     });
   }
 
   void time(std::vector<StageDetail>* details) {
-    const double send = send_seconds();
+    const double send = c_.state->send;
     const Makespan span = schedule_.makespan(
-        shape_, {std::span<const ChunkTime>(times_.data(), static_cast<std::size_t>(chunks_)), send});
+        shape_, {times_, send});
+    std::vector<Device> devices(static_cast<std::size_t>(l_.pp));
+    each_held([&](std::int32_t s, std::int32_t c, double share) { add_chunk(devices[static_cast<std::size_t>(s)], c, share); });
     double arrival = 0, slack = 0, first = 0, last = 0, optimizer = 0, gathers = 0, most = -1;
     for (std::int32_t s = 0; s < l_.pp; ++s) {
-      const Device d = device_sum(s);
+      const Device& d = devices[static_cast<std::size_t>(s)];
       if (details) (*details)[static_cast<std::size_t>(s)].work = d.work * static_cast<double>(shape_.microbatches);
       first = std::max(first, d.first - arrival);
       last = std::max(last, d.last - slack);
@@ -247,7 +244,7 @@ class Step {
     const StateCost& state = *c_.state;
     const bool early = x_.machine.profile->state.overlap_gather;
     t.add(Term::gather, state.gather.curve, early ? extra.first : extra.gathers, state.gather.spread);
-    t.add(Term::reduce, state.reduce.curve, extra.last, state.reduce.spread);
+    t.add(Term::reduce, state.reduce.curve, extra.last + (copies_table() ? state.tied_reduce : 0), state.reduce.spread);
     const double norm = x_.machine.calibration->synchronise().value;
     t.add(Term::optimizer, CurveId::elementwise, extra.optimizer + norm, 0);
     t.add(Term::host, CurveId::host, x_.per_step, 0);
@@ -276,8 +273,8 @@ class Step {
   const tw::Schedule& schedule_;
   PipeShape shape_;
   std::int32_t chunks_;
-  std::array<Chunk, kMostChunks> chunk_;
-  std::array<ChunkTime, kMostChunks> times_;
+  std::vector<Chunk> chunk_;
+  std::vector<ChunkTime> times_;
   Cost cost_;
 };
 

@@ -13,7 +13,6 @@
 namespace tw {
 
 inline constexpr int kMostKinds = 4;       // of layers in one model
-inline constexpr int kMostChunks = 1024;   // pp * vpp
 
 // Layers of each kind in a chunk or on a device.
 using KindCounts = std::array<std::int32_t, kMostKinds>;

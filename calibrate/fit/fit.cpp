@@ -9,10 +9,12 @@ namespace tw {
 namespace {
 
 constexpr int kStarts = 6;
-constexpr double kSoft = 0.02;     // below it a residual counts squared: repeats differ by that
+constexpr double kSoft = 0.02;      // below it a residual counts squared: repeats differ by that
 constexpr double kNormal95 = 1.96;  // standard deviations of a normal distribution's 95 %
 
-double residual(const FitRow& row) { return std::log(row.predict() / row.measured); }
+double residual(const FitRow& row) {
+  return std::log(row.predict() / row.measured);
+}
 
 double loss(const std::vector<FitRow>& rows, std::size_t left_out) {
   double sum = 0;
@@ -28,11 +30,12 @@ std::vector<double> magnitudes(const std::vector<FitRow>& rows) {
   return all;
 }
 
-std::vector<double> left_out_residuals(const std::vector<Parameter>& parameters, const std::vector<FitRow>& rows,
-                                       const std::vector<double>& best) {
+std::vector<double> left_out_residuals(const std::vector<Parameter>& parameters,
+                                       const std::vector<FitRow>& rows, const std::vector<double>& best) {
   std::vector<double> all;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    descend(parameters, [&] { return loss(rows, i); }, best);
+    descend(
+        parameters, [&] { return loss(rows, i); }, best);
     all.push_back(std::abs(residual(rows[i])));
   }
   return all;
@@ -47,18 +50,21 @@ double percentile(std::vector<double> values, double share) {
   return values[std::max<std::size_t>(rank, 1) - 1];
 }
 
-double median(std::vector<double> values) { return percentile(std::move(values), 0.5); }
+double median(std::vector<double> values) {
+  return percentile(std::move(values), 0.5);
+}
 
 void fit_curve(const std::vector<Parameter>& parameters, const std::vector<FitRow>& rows, double least_spread,
                Evidence& evidence) {
-  const Minimum best = minimise(parameters, [&] { return loss(rows, rows.size()); }, kStarts);
+  const Minimum best = minimise(
+      parameters, [&] { return loss(rows, rows.size()); }, kStarts);
   const std::vector<double> left_out = left_out_residuals(parameters, rows, best.at);
   set_targets(parameters, best.at);
   for (const Parameter& each : parameters) *each.target = rounded(*each.target);
   const std::vector<double> all = magnitudes(rows);
-  evidence.residuals = Residuals{static_cast<std::int32_t>(rows.size()), rounded(median(all)),
-                                 rounded(percentile(all, 0.95)), rounded(median(left_out)),
-                                 rounded(percentile(left_out, 0.95))};
+  evidence.residuals =
+      Residuals{static_cast<std::int32_t>(rows.size()), rounded(median(all)), rounded(percentile(all, 0.95)),
+                rounded(median(left_out)), rounded(percentile(left_out, 0.95))};
   evidence.spread = std::max(least_spread, rounded(evidence.residuals->left_out_p95 / kNormal95));
   evidence.points.value.clear();
   for (const FitRow& row : rows) {

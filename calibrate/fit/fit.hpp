@@ -36,8 +36,8 @@ struct DispatchResiduals {
   std::string at;
   std::vector<double> residuals;  // log(predicted / measured)
 };
-std::vector<DispatchResiduals> dispatch_residuals(const CalibrationFile& file, const std::vector<CollectiveRow>& rows,
-                                                  Bytes least);
+std::vector<DispatchResiduals> dispatch_residuals(const CalibrationFile& file,
+                                                  const std::vector<CollectiveRow>& rows, Bytes least);
 
 double median(std::vector<double> values);
 double percentile(std::vector<double> values, double share);  // nearest rank

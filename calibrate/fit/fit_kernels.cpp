@@ -20,7 +20,9 @@ std::string label(const KernelRow& row) {
   return text;
 }
 
-double extent(const KernelRow& row, std::size_t i) { return static_cast<double>(row.shape.at(i)); }
+double extent(const KernelRow& row, std::size_t i) {
+  return static_cast<double>(row.shape.at(i));
+}
 
 TileWork work_of(const KernelRow& row) {
   const std::size_t first = row.op == "grouped_gemm" ? 1 : 0;
@@ -41,15 +43,16 @@ void fit_copy(MemoryCurve& curve, const std::vector<KernelRow>& rows) {
   const KernelRow& row = rows.front();
   const Bytes bytes(row.shape.front());
   curve.rate = BytesPerSec(rounded((bytes / (row.time - curve.overhead)).value));
-  curve.evidence.points = std::vector<CurvePoint>{
-      {std::to_string(bytes.count) + " B", row.time, Seconds(rounded(memory_time(curve, bytes.to_double()).value))}};
+  curve.evidence.points =
+      std::vector<CurvePoint>{{std::to_string(bytes.count) + " B", row.time,
+                               Seconds(rounded(memory_time(curve, bytes.to_double()).value))}};
   curve.max_bytes = bytes;
 }
 
 // Rows below the host's floor say how fast the host launches, not how fast the GPU is: the fit
 // compares max(floor, device time) with them. The floor is the shortest row of all.
-std::vector<FitRow> gemm_rows(const CalibrationFile& file, const GemmCurve& curve, const std::vector<KernelRow>& rows,
-                              Seconds floor) {
+std::vector<FitRow> gemm_rows(const CalibrationFile& file, const GemmCurve& curve,
+                              const std::vector<KernelRow>& rows, Seconds floor) {
   std::vector<FitRow> out;
   for (const KernelRow& row : rows) {
     const TileWork work = work_of(row);
@@ -62,7 +65,9 @@ std::vector<FitRow> gemm_rows(const CalibrationFile& file, const GemmCurve& curv
 }
 
 Seconds shortest(const std::vector<KernelRow>& rows) {
-  return std::min_element(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.time < b.time; })->time;
+  return std::min_element(rows.begin(), rows.end(),
+                          [](const auto& a, const auto& b) { return a.time < b.time; })
+      ->time;
 }
 
 void set_range(GemmCurve& curve, const std::vector<KernelRow>& rows) {
@@ -81,12 +86,15 @@ void fit_gemm(CalibrationFile& file, const std::vector<KernelRow>& rows) {
   GemmCurve& curve = file.gemm;
   const double peak = file.device.bf16.value;
   const double us = microseconds(1).value;
-  const std::vector<Parameter> parameters = {
-      {&curve.rate.value, peak / 2, peak},       {&curve.odd_rate.value, peak / 40, peak / 2},
-      {&curve.overhead.value, us, 12 * us},      {&curve.memory_ramp.value, us / 100, 20 * us},
-      {&curve.fill, 8, 1024},
-      {&curve.tail, 0.05, 1},                    {&curve.intensity, 10, 85},
-      {&curve.memory_share, 0.6, 1},             {&curve.overlap, 1.5, 8}};
+  const std::vector<Parameter> parameters = {{&curve.rate.value, peak / 2, peak},
+                                             {&curve.odd_rate.value, peak / 40, peak / 2},
+                                             {&curve.overhead.value, us, 12 * us},
+                                             {&curve.memory_ramp.value, us / 100, 20 * us},
+                                             {&curve.fill, 8, 1024},
+                                             {&curve.tail, 0.05, 1},
+                                             {&curve.intensity, 10, 85},
+                                             {&curve.memory_share, 0.6, 1},
+                                             {&curve.overlap, 1.5, 8}};
   fit_curve(parameters, gemm_rows(file, curve, rows, shortest(rows)), kLeastSpread, curve.evidence);
   set_range(curve, rows);
 }
@@ -98,8 +106,9 @@ void fit_grouped(CalibrationFile& file, const std::vector<KernelRow>& rows) {
   curve = file.gemm;
   curve.evidence = stated;
   const double us = microseconds(1).value;
-  const std::vector<Parameter> parameters = {{&curve.rate.value, file.gemm.rate.value / 2, file.device.bf16.value},
-                                             {&curve.overhead.value, us, 60 * us}};
+  const std::vector<Parameter> parameters = {
+      {&curve.rate.value, file.gemm.rate.value / 2, file.device.bf16.value},
+      {&curve.overhead.value, us, 60 * us}};
   fit_curve(parameters, gemm_rows(file, curve, rows, Seconds(0)), kLeastSpread, curve.evidence);
   curve.odd_rate = FlopsPerSec(rounded(file.gemm.odd_rate.value * (curve.rate / file.gemm.rate)));
   set_range(curve, rows);
@@ -116,7 +125,8 @@ AttentionShape causal(const KernelRow& row, bool backward) {
   return shape;
 }
 
-void fit_attention(CalibrationFile& file, AttentionCurve& curve, const std::vector<KernelRow>& rows, bool backward) {
+void fit_attention(CalibrationFile& file, AttentionCurve& curve, const std::vector<KernelRow>& rows,
+                   bool backward) {
   const AttentionCurves& curves = file.attention;
   std::vector<FitRow> out;
   curve.min_length = curve.max_length = extent(rows.front(), 2);
@@ -129,7 +139,8 @@ void fit_attention(CalibrationFile& file, AttentionCurve& curve, const std::vect
     curve.max_length = std::max(curve.max_length, extent(row, 2));
   }
   const double peak = file.device.bf16.value;
-  fit_curve({{&curve.rate.value, peak / 10, peak}, {&curve.padding, 1, 4000}}, out, kLeastSpread, curve.evidence);
+  fit_curve({{&curve.rate.value, peak / 10, peak}, {&curve.padding, 1, 4000}}, out, kLeastSpread,
+            curve.evidence);
 }
 
 }  // namespace

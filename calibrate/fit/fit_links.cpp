@@ -84,7 +84,8 @@ void set_range(LinkCurve& curve, const Rates& rows, const Selection& wanted) {
   curve.max_bytes = Bytes(0);
   for (const Rows* each : {&rows.measured, &rows.published}) {
     for (const CollectiveRow& row : *each) {
-      if (row.use != "fit" || row.algorithm != wanted.algorithm || (row.nodes > 1) != wanted.network) continue;
+      if (row.use != "fit" || row.algorithm != wanted.algorithm || (row.nodes > 1) != wanted.network)
+        continue;
       curve.min_bytes = std::min(curve.min_bytes, row.bytes);
       curve.max_bytes = std::max(curve.max_bytes, row.bytes);
     }
@@ -110,7 +111,8 @@ void fit_link(CalibrationFile& file, LinkCurve& curve, const Rates& rows, Select
 
 }  // namespace
 
-std::vector<DispatchResiduals> dispatch_residuals(const CalibrationFile& file, const Rows& rows, Bytes least) {
+std::vector<DispatchResiduals> dispatch_residuals(const CalibrationFile& file, const Rows& rows,
+                                                  Bytes least) {
   std::vector<DispatchResiduals> all;
   for (const CollectiveRow& row : rows) {
     if (row.bytes < least) continue;

@@ -13,8 +13,10 @@ using namespace tw;
 
 void print_curve(const char* name, const Evidence& evidence, bool rows) {
   const Residuals& r = *evidence.residuals;
-  fmt::print("{:<26}{:>5} rows  median {:5.1f} %  p95 {:5.1f} %  left out: {:5.1f} % {:5.1f} %  spread {:.3f}\n", name,
-             r.rows, 100 * r.median, 100 * r.p95, 100 * r.left_out_median, 100 * r.left_out_p95, evidence.spread);
+  fmt::print(
+      "{:<26}{:>5} rows  median {:5.1f} %  p95 {:5.1f} %  left out: {:5.1f} % {:5.1f} %  spread {:.3f}\n",
+      name, r.rows, 100 * r.median, 100 * r.p95, 100 * r.left_out_median, 100 * r.left_out_p95,
+      evidence.spread);
   if (!rows) return;
   for (const CurvePoint& p : *evidence.points) {
     fmt::print("    {:<44}{:>12.2f} us {:>12.2f} us {:>+7.1f} %\n", p.at, in_us(p.measured), in_us(p.fitted),
@@ -45,8 +47,8 @@ void print_dispatch(const CalibrationFile& file, const std::vector<CollectiveRow
   for (const DispatchResiduals& each : dispatch_residuals(file, rows, least)) {
     std::vector<double> sizes;
     for (const double r : each.residuals) sizes.push_back(std::abs(r));
-    fmt::print("{:<52}{:>4} rows {:>+7.1f} % {:>6.1f} %\n", each.at, sizes.size(), 100 * median(each.residuals),
-               100 * percentile(sizes, 1));
+    fmt::print("{:<52}{:>4} rows {:>+7.1f} % {:>6.1f} %\n", each.at, sizes.size(),
+               100 * median(each.residuals), 100 * percentile(sizes, 1));
   }
 }
 

@@ -105,7 +105,8 @@ void set_targets(const std::vector<Parameter>& parameters, const std::vector<dou
   }
 }
 
-Minimum descend(const std::vector<Parameter>& parameters, const Objective& objective, std::vector<double> from) {
+Minimum descend(const std::vector<Parameter>& parameters, const Objective& objective,
+                std::vector<double> from) {
   const Minimum found = Simplex(parameters, objective).run(from);
   set_targets(parameters, found.at);
   return found;

@@ -23,7 +23,8 @@ void set_targets(const std::vector<Parameter>& parameters, const std::vector<dou
 // Restarts from `starts` fixed points; leaves the best values in the targets.
 Minimum minimise(const std::vector<Parameter>& parameters, const Objective& objective, int starts);
 // One descent from `from`.
-Minimum descend(const std::vector<Parameter>& parameters, const Objective& objective, std::vector<double> from);
+Minimum descend(const std::vector<Parameter>& parameters, const Objective& objective,
+                std::vector<double> from);
 // Three significant digits: what the fit can know, and short in a file.
 double rounded(double value);
 

@@ -9,11 +9,12 @@
 namespace tw {
 
 constexpr auto enum_names(const Collective*) {
-  return std::array<std::pair<Collective, std::string_view>, 5>{{{Collective::all_reduce, "all_reduce"},
-                                                                 {Collective::all_gather, "all_gather"},
-                                                                 {Collective::reduce_scatter, "reduce_scatter"},
-                                                                 {Collective::all_to_all, "all_to_all"},
-                                                                 {Collective::send, "send"}}};
+  return std::array<std::pair<Collective, std::string_view>, 5>{
+      {{Collective::all_reduce, "all_reduce"},
+       {Collective::all_gather, "all_gather"},
+       {Collective::reduce_scatter, "reduce_scatter"},
+       {Collective::all_to_all, "all_to_all"},
+       {Collective::send, "send"}}};
 }
 
 // op and shape: gemm m n k; grouped_gemm groups rows n k; copy (bytes read and written);

@@ -8,7 +8,9 @@ bool applies(const CollectiveCall& call, const LinkCurves&) {
   return call.kind == Collective::send && call.links.ranks > 1;
 }
 
-int steps(const CollectiveCall&) { return 1; }
+int steps(const CollectiveCall&) {
+  return 1;
+}
 
 const LinkCurve& curve(const CollectiveCall& call, const LinkCurves& curves) {
   return call.links.nodes > 1 ? curves.send_inter : curves.send_intra;
@@ -25,7 +27,7 @@ Seconds time(const CollectiveCall& call, const LinkCurves& curves) {
 }  // namespace
 
 extern constinit const Algorithm direct;
-constinit const Algorithm direct = {
-    "direct", 50, "one message between two ranks", applies, time, steps, curve};
+constinit const Algorithm direct = {"direct", 50,   "one message between two ranks", applies, time,
+                                    steps,    curve};
 
 }  // namespace tw::collectives

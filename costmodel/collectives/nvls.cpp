@@ -10,9 +10,13 @@ bool applies(const CollectiveCall& call, const LinkCurves& curves) {
   return curves.nvls && call.kind == Collective::all_reduce && call.links.nodes == 1 && call.links.ranks > 2;
 }
 
-int steps(const CollectiveCall&) { return 2; }
+int steps(const CollectiveCall&) {
+  return 2;
+}
 
-const LinkCurve& curve(const CollectiveCall&, const LinkCurves& curves) { return curves.nvls_intra; }
+const LinkCurve& curve(const CollectiveCall&, const LinkCurves& curves) {
+  return curves.nvls_intra;
+}
 
 Seconds time(const CollectiveCall& call, const LinkCurves& curves) {
   const LinkCurve& c = curves.nvls_intra;

@@ -17,7 +17,8 @@ Seconds pairwise_time(const GroupLinks& links, const TierBytes& sent, const Link
   const int local = links.ranks_per_node - 1, remote = links.ranks - links.ranks_per_node;
   Seconds inside, outside;
   if (local > 0) {
-    inside = intra.base + local * intra.hop + ramped(intra, Seconds(sent.intra / (intra.efficiency * links.intra.value)));
+    inside = intra.base + local * intra.hop +
+             ramped(intra, Seconds(sent.intra / (intra.efficiency * links.intra.value)));
   }
   if (remote > 0) {
     outside = inter.base + links.inter_latency + remote * inter.hop +
@@ -33,7 +34,9 @@ bool applies(const CollectiveCall& call, const LinkCurves&) {
   return call.kind == Collective::all_to_all && call.links.ranks > 1;
 }
 
-int steps(const CollectiveCall&) { return 1; }
+int steps(const CollectiveCall&) {
+  return 1;
+}
 
 const LinkCurve& curve(const CollectiveCall& call, const LinkCurves& curves) {
   return call.links.nodes > 1 ? curves.pairwise_inter : curves.pairwise_intra;

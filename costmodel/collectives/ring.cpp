@@ -56,6 +56,7 @@ Seconds time(const CollectiveCall& call, const LinkCurves& curves) {
 
 extern constinit const Algorithm ring;
 constinit const Algorithm ring = {
-    "ring", 10, "all-reduce, all-gather and reduce-scatter around a ring of all ranks", applies, time, steps, curve};
+    "ring", 10,   "all-reduce, all-gather and reduce-scatter around a ring of all ranks", applies, time,
+    steps,  curve};
 
 }  // namespace tw::collectives

@@ -13,11 +13,17 @@ bool applies(const CollectiveCall& call, const LinkCurves&) {
   return call.kind == Collective::all_reduce && call.links.nodes > 1;
 }
 
-int depth(std::int32_t nodes) { return static_cast<int>(std::bit_width(static_cast<unsigned>(nodes - 1))); }
+int depth(std::int32_t nodes) {
+  return static_cast<int>(std::bit_width(static_cast<unsigned>(nodes - 1)));
+}
 
-int steps(const CollectiveCall& call) { return 2 * depth(call.links.nodes); }
+int steps(const CollectiveCall& call) {
+  return 2 * depth(call.links.nodes);
+}
 
-const LinkCurve& curve(const CollectiveCall&, const LinkCurves& curves) { return curves.tree_inter; }
+const LinkCurve& curve(const CollectiveCall&, const LinkCurves& curves) {
+  return curves.tree_inter;
+}
 
 double in_node_seconds(const CollectiveCall& call, const LinkCurves& curves) {
   const std::int32_t local = call.links.ranks_per_node;

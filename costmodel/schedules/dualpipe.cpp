@@ -38,8 +38,15 @@ std::int32_t in_flight(const PipeShape& shape, std::int32_t stage, std::int32_t 
 
 extern constinit const Schedule dualpipe;
 constinit const Schedule dualpipe = {
-    .name = "dualpipe", .order = 5, .help = "both directions at once, forward and backward together; two weight copies",
-    .splits_weight = true, .weight_copies = 2, .illegal = illegal, .device = device,
-    .slots = slots, .in_flight = in_flight, .makespan = dualpipe_makespan};
+    .name = "dualpipe",
+    .order = 5,
+    .help = "both directions at once, forward and backward together; two weight copies",
+    .splits_weight = true,
+    .weight_copies = 2,
+    .illegal = illegal,
+    .device = device,
+    .slots = slots,
+    .in_flight = in_flight,
+    .makespan = dualpipe_makespan};
 
 }  // namespace tw::schedules

@@ -26,8 +26,15 @@ std::int32_t in_flight(const PipeShape& shape, std::int32_t stage, std::int32_t 
 
 extern constinit const Schedule dualpipe_v;
 constinit const Schedule dualpipe_v = {
-    .name = "dualpipe-v", .order = 6, .help = "dualpipe cut in half: a V of two chunks per stage, one weight copy",
-    .splits_weight = true, .weight_copies = 1, .illegal = illegal, .device = vee_device,
-    .slots = slots, .in_flight = in_flight, .makespan = dualpipe_v_makespan};
+    .name = "dualpipe-v",
+    .order = 6,
+    .help = "dualpipe cut in half: a V of two chunks per stage, one weight copy",
+    .splits_weight = true,
+    .weight_copies = 1,
+    .illegal = illegal,
+    .device = vee_device,
+    .slots = slots,
+    .in_flight = in_flight,
+    .makespan = dualpipe_v_makespan};
 
 }  // namespace tw::schedules

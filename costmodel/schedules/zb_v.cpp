@@ -29,7 +29,9 @@ class Writer {
   std::vector<Slot> slots;
 
  private:
-  void add(Pass pass, int leg) { slots.push_back({pass, counts_[leg][static_cast<int>(pass)]++, chunks_[leg]}); }
+  void add(Pass pass, int leg) {
+    slots.push_back({pass, counts_[leg][static_cast<int>(pass)]++, chunks_[leg]});
+  }
   std::int32_t chunks_[2];
   std::int32_t counts_[2][4] = {};
 };

@@ -24,7 +24,9 @@ GroupLinks any_links(Collective kind) {
   return nodes == 1 ? in_node(local) : between(nodes, local);
 }
 
-Bytes any_bytes() { return Bytes(*rc::gen::inRange<std::int64_t>(1, std::int64_t{1} << 34)); }
+Bytes any_bytes() {
+  return Bytes(*rc::gen::inRange<std::int64_t>(1, std::int64_t{1} << 34));
+}
 
 RC_GTEST_PROP(Collective, more_bytes_are_never_faster, ()) {
   const Collective kind = any_collective();
@@ -54,7 +56,9 @@ RC_GTEST_PROP(Gemm, larger_is_never_faster, ()) {
 
 RC_GTEST_PROP(GroupedGemm, more_groups_or_rows_are_never_faster, ()) {
   GroupedGemmShape shape{.groups = *rc::gen::inRange<std::int64_t>(1, 256),
-                         .rows = static_cast<double>(*rc::gen::inRange(1, 4096)), .n = 2048, .k = 1024};
+                         .rows = static_cast<double>(*rc::gen::inRange(1, 4096)),
+                         .n = 2048,
+                         .k = 1024};
   const double before = h100().grouped_gemm(shape).time.value;
   if (*rc::gen::arbitrary<bool>()) shape.groups += 1;
   shape.rows += *rc::gen::inRange(0, 512);
@@ -62,7 +66,8 @@ RC_GTEST_PROP(GroupedGemm, more_groups_or_rows_are_never_faster, ()) {
 }
 
 RC_GTEST_PROP(Attention, more_pairs_are_never_faster, ()) {
-  AttentionShape shape{.batch = 1, .heads = 8, .kv_heads = 8, .q_len = *rc::gen::inRange<std::int64_t>(1, 65536)};
+  AttentionShape shape{
+      .batch = 1, .heads = 8, .kv_heads = 8, .q_len = *rc::gen::inRange<std::int64_t>(1, 65536)};
   shape.kv_len = shape.q_len;
   shape.head_dim = shape.value_dim = *rc::gen::element(64, 128, 192);
   shape.backward = *rc::gen::arbitrary<bool>();

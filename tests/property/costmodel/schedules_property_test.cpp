@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <random>
 
 #include "costmodel/schedules/schedule.hpp"
 
@@ -29,7 +30,8 @@ bool second_copy(const Schedule& schedule, const PipeShape& shape, std::int32_t 
 // The passes a slot stands for, single.
 std::vector<Slot> singles(const Slot& slot) {
   if (slot.pass != Pass::forward_backward) return {slot};
-  return {{Pass::forward, slot.microbatch, slot.chunk}, {Pass::backward, slot.paired_microbatch, slot.paired_chunk}};
+  return {{Pass::forward, slot.microbatch, slot.chunk},
+          {Pass::backward, slot.paired_microbatch, slot.paired_chunk}};
 }
 
 // The order in which the passes of one micro-batch and chunk may come: F, then B or I W.
@@ -67,7 +69,8 @@ TEST(SchedulesProperty, EveryPassOnceInOrderOnItsDevice) {
 
 // Counts what lives at the first moment when most does; a pair starts its forward before its
 // backward frees anything.
-std::map<std::int32_t, std::int32_t> peak_by_counting(const Schedule& schedule, const PipeShape& shape, std::int32_t stage) {
+std::map<std::int32_t, std::int32_t> peak_by_counting(const Schedule& schedule, const PipeShape& shape,
+                                                      std::int32_t stage) {
   std::map<std::int32_t, std::int32_t> alive, peak;
   std::int32_t total = 0, most = 0;
   for (const Slot& slot : schedule.slots(shape, stage)) {
@@ -90,56 +93,80 @@ TEST(SchedulesProperty, InFlightEqualsACountOverTheSlots) {
       for (std::int32_t stage = 0; stage < shape.pp; ++stage) {
         auto peak = peak_by_counting(*schedule, shape, stage);
         for (std::int32_t chunk = 0; chunk < shape.pp * shape.vpp; ++chunk) {
-          const bool here = schedule->device(shape, chunk, 0) == stage || schedule->device(shape, chunk, schedule->weight_copies - 1) == stage;
+          const bool here = schedule->device(shape, chunk, 0) == stage ||
+                            schedule->device(shape, chunk, schedule->weight_copies - 1) == stage;
           if (!here) continue;
           ASSERT_EQ(schedule->in_flight(shape, stage, chunk), peak[chunk])
-              << schedule->name << " pp " << shape.pp << " vpp " << shape.vpp << " m " << shape.microbatches << " stage " << stage;
+              << schedule->name << " pp " << shape.pp << " vpp " << shape.vpp << " m " << shape.microbatches
+              << " stage " << stage;
         }
       }
     });
   }
 }
 
-double any(double low, double high) { return low + (high - low) * *rc::gen::inRange(0, 10001) / 10000.0; }
-
-PipeShape any_shape(const Schedule& schedule) {
-  while (true) {
-    PipeShape shape{*rc::gen::inRange(1, 13), *rc::gen::inRange(1, 5), *rc::gen::inRange(1, 61)};
-    if (schedule.name == "interleaved") shape.microbatches = shape.pp * *rc::gen::inRange(1, 6);
-    if (schedule.illegal(shape).empty()) return shape;
-    if (schedule.name.starts_with("dualpipe") || schedule.name == "zb-v") shape = {2 * *rc::gen::inRange(1, 5), schedule.name == "dualpipe" ? 1 : 2, 2 * *rc::gen::inRange(8, 31)};
-    else if (schedule.name != "interleaved") shape.vpp = 1;
-    if (schedule.illegal(shape).empty()) return shape;
+// One RapidCheck draw seeds a case: thousands of draws per case would take minutes.
+class Draw {
+ public:
+  Draw() : engine_(*rc::gen::arbitrary<std::uint32_t>()) {}
+  double real(double low, double high) { return std::uniform_real_distribution<>(low, high)(engine_); }
+  std::int32_t whole(std::int32_t low, std::int32_t high) {
+    return std::uniform_int_distribution<std::int32_t>(low, high)(engine_);
   }
-}
+  PipeShape shape(const Schedule& schedule) {
+    while (true) {
+      PipeShape shape{whole(1, 12), whole(1, 4), whole(1, 60)};
+      if (schedule.name == "interleaved") shape.microbatches = shape.pp * whole(1, 5);
+      if (schedule.illegal(shape).empty()) return shape;
+    }
+  }
+
+ private:
+  std::mt19937 engine_;
+};
 
 RC_GTEST_PROP(SchedulesProperty, ClosedFormIsExactForEvenChunks, ()) {
+  Draw draw;
   for (const Schedule* schedule : all_schedules()) {
-    const PipeShape shape = any_shape(*schedule);
-    const ChunkTime chunk{any(0.3, 2), any(0.3, 2), any(0.1, 2), any(0, 0.2)};
+    const PipeShape shape = draw.shape(*schedule);
+    ChunkTime chunk{draw.real(0.5, 1.5), draw.real(0.5, 1.5), draw.real(0.3, 1.5), draw.real(0, 0.2)};
+    // The range of zb-v's formula.
+    if (schedule->name == "zb-v") chunk.forward = std::min(chunk.forward, chunk.backward + chunk.weight);
     const std::vector<ChunkTime> chunks(static_cast<std::size_t>(shape.pp * shape.vpp), chunk);
-    // Sends of the two-directional schedules and of zb-v are approximate.
-    const PipeTimes times{chunks, schedule->order <= 3 ? any(0, 0.05) : 0};
+    // Sends of the schedules in two directions and of zb-v are approximate.
+    const PipeTimes times{chunks, schedule->order <= 3 ? draw.real(0, 0.05) : 0};
     const double played = play(*schedule, shape, times).seconds;
     RC_ASSERT(std::fabs(schedule->makespan(shape, times).seconds - played) <= 1e-12 * played);
   }
 }
 
+// gpipe and 1f1b are exact for any stages without sends.
+RC_GTEST_PROP(SchedulesProperty, ClosedFormIsExactForUnevenStages, ()) {
+  Draw draw;
+  for (const std::uint8_t index : {std::uint8_t{0}, std::uint8_t{1}}) {
+    const Schedule& schedule = schedule_at(index);
+    const PipeShape shape = draw.shape(schedule);
+    std::vector<ChunkTime> chunks(static_cast<std::size_t>(shape.pp));
+    for (ChunkTime& chunk : chunks) chunk = {draw.real(0.5, 1.5), draw.real(0.5, 1.5), draw.real(0.3, 1.5)};
+    const double played = play(schedule, shape, {chunks, 0}).seconds;
+    RC_ASSERT(std::fabs(schedule.makespan(shape, {chunks, 0}).seconds - played) <= 1e-12 * played);
+  }
+}
+
 RC_GTEST_PROP(SchedulesProperty, NeverFasterThanTheBusiestStageOrOneMicrobatch, ()) {
+  Draw draw;
   for (const Schedule* schedule : all_schedules()) {
-    const PipeShape shape = any_shape(*schedule);
+    const PipeShape shape = draw.shape(*schedule);
     std::vector<ChunkTime> chunks(static_cast<std::size_t>(shape.pp * shape.vpp));
     double pass_through = 0;
     for (ChunkTime& chunk : chunks) {
-      chunk = {any(0.5, 1.5), any(0.5, 1.5), any(0.3, 1.5), 0};
+      chunk = {draw.real(0.5, 1.5), draw.real(0.5, 1.5), draw.real(0.3, 1.5), 0};
       pass_through += chunk.forward + chunk.backward;
     }
-    const Makespan played = play(*schedule, shape, {chunks, 0}), closed = schedule->makespan(shape, {chunks, 0});
-    for (const Makespan& one : {played, closed}) {
-      RC_ASSERT(one.seconds >= pass_through * (1 - 1e-12) || one.seconds == closed.seconds);
-      RC_ASSERT(one.bubble >= -1e-9 * one.seconds);
-    }
+    const Makespan played = play(*schedule, shape, {chunks, 0});
     RC_ASSERT(played.seconds >= pass_through * (1 - 1e-12));
+    RC_ASSERT(played.bubble >= -1e-9 * played.seconds);
+    RC_ASSERT(schedule->makespan(shape, {chunks, 0}).bubble >= -1e-9 * played.seconds);
     RC_ASSERT(play(*schedule, shape, {chunks, 0.1}).seconds >= played.seconds);
   }
 }

@@ -21,7 +21,8 @@ TEST(Minimise, recovers_known_parameters) {
   const std::vector<Parameter> parameters = {{&a, 0.1, 100}, {&b, 0.1, 2}};
   const Objective objective = [&] {
     double sum = 0;
-    for (const double x : {1.0, 2.0, 5.0, 20.0}) sum += std::pow(std::log(a * std::pow(x, b) / (3 * std::sqrt(x))), 2);
+    for (const double x : {1.0, 2.0, 5.0, 20.0})
+      sum += std::pow(std::log(a * std::pow(x, b) / (3 * std::sqrt(x))), 2);
     return sum;
   };
   minimise(parameters, objective, 3);
@@ -51,8 +52,12 @@ void expect_reproduced(const std::string& name) {
   drop_link_points(again);
   EXPECT_EQ(to_json(again).dump(), to_json(before).dump());
 }
-TEST(Fit, h100_is_reproduced) { expect_reproduced("h100-sxm"); }
-TEST(Fit, h200_is_reproduced) { expect_reproduced("h200-sxm"); }
+TEST(Fit, h100_is_reproduced) {
+  expect_reproduced("h100-sxm");
+}
+TEST(Fit, h200_is_reproduced) {
+  expect_reproduced("h200-sxm");
+}
 
 struct Held {
   const Evidence& evidence;
@@ -62,7 +67,8 @@ struct Held {
 void expect_held(const Held& held, const char* name) {
   EXPECT_LE(held.evidence.residuals->median, held.median) << name;
   EXPECT_LE(held.evidence.residuals->left_out_p95, held.left_out_p95) << name;
-  EXPECT_GE(held.evidence.spread * 1.97, held.evidence.residuals->left_out_p95) << name << ": band below its rows";
+  EXPECT_GE(held.evidence.spread * 1.97, held.evidence.residuals->left_out_p95)
+      << name << ": band below its rows";
 }
 
 TEST(Fit, residuals_are_held) {

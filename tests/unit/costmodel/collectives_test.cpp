@@ -20,8 +20,9 @@ LinkCurve plain() {
 }
 LinkCurves plain_curves() {
   LinkCurves curves;
-  for (LinkCurve* each : {&curves.ring_intra, &curves.nvls_intra, &curves.pairwise_intra, &curves.send_intra,
-                          &curves.ring_inter, &curves.tree_inter, &curves.pairwise_inter, &curves.send_inter}) {
+  for (LinkCurve* each :
+       {&curves.ring_intra, &curves.nvls_intra, &curves.pairwise_intra, &curves.send_intra,
+        &curves.ring_inter, &curves.tree_inter, &curves.pairwise_inter, &curves.send_inter}) {
     *each = plain();
   }
   return curves;
@@ -65,7 +66,9 @@ TEST(Collectives, ring_between_nodes) {
 }
 
 // 8 ranks: (1 + 1/8)*400e6/225e9 = 2000 us + 10.
-TEST(Collectives, nvls) { EXPECT_NEAR(us(call(Collective::all_reduce, in_node(8), 400e6), "nvls"), 2010, 1e-6); }
+TEST(Collectives, nvls) {
+  EXPECT_NEAR(us(call(Collective::all_reduce, in_node(8), 400e6), "nvls"), 2010, 1e-6);
+}
 
 // 2 nodes of 8: bytes once through 8*50/2 = 200 GB/s: 400e6 -> 2000 us; inside a chain carries 2*400e6 at
 // 225 GB/s: 3556 us decides; with NVLS 2000 us, so the network's 2000 decides. Latency: depth 1, two
@@ -73,7 +76,8 @@ TEST(Collectives, nvls) { EXPECT_NEAR(us(call(Collective::all_reduce, in_node(8)
 TEST(Collectives, tree) {
   LinkCurves nvls = plain_curves();
   nvls.nvls = true;
-  EXPECT_NEAR(us(call(Collective::all_reduce, between(2, 8), 400e6), "tree"), 800e6 / 225e9 * 1e6 + 14.6, 1e-6);
+  EXPECT_NEAR(us(call(Collective::all_reduce, between(2, 8), 400e6), "tree"), 800e6 / 225e9 * 1e6 + 14.6,
+              1e-6);
   EXPECT_NEAR(us(call(Collective::all_reduce, between(2, 8), 400e6), "tree", nvls), 2014.6, 1e-6);
   EXPECT_NEAR(us(call(Collective::all_reduce, between(4, 8), 400e6), "tree", nvls), 4019.2, 1e-6);
 }
@@ -82,7 +86,8 @@ TEST(Collectives, tree) {
 // (80e6 / (50/2) GB/s = 3200 us, base 10, 1.3 of latency, 8 hops): the slower decides.
 TEST(Collectives, pairwise) {
   EXPECT_NEAR(us(call(Collective::all_to_all, between(2, 8), 160e6), "pairwise"), 3219.3, 1e-6);
-  EXPECT_NEAR(us(call(Collective::all_to_all, in_node(8), 180e6), "pairwise"), 22.5e6 * 7 / 225e9 * 1e6 + 17, 1e-6);
+  EXPECT_NEAR(us(call(Collective::all_to_all, in_node(8), 180e6), "pairwise"), 22.5e6 * 7 / 225e9 * 1e6 + 17,
+              1e-6);
   const TierBytes sent = all_to_all_bytes(between(2, 8), 160e6);
   EXPECT_DOUBLE_EQ(sent.intra, 70e6);
   EXPECT_DOUBLE_EQ(sent.inter, 80e6);

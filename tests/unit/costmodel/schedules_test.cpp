@@ -149,7 +149,8 @@ TEST(Schedules, PublishedBubbleAndMemoryOfZbH1) {
   for (const std::int32_t pp : {2, 4, 8}) {
     expect_bubble(named("zb-h1"), even(pp, 1, 24, {1, 1.3, 0.8}), (pp - 1) * (1 + 1.3 - 0.8));
     expect_bubble(named("zb-h1"), even(pp, 1, 24, {1, 1, 1}), pp - 1);
-    for (std::int32_t stage = 0; stage < pp; ++stage) EXPECT_EQ(named("zb-h1").in_flight({pp, 1, 24}, stage, stage), pp);
+    for (std::int32_t stage = 0; stage < pp; ++stage)
+      EXPECT_EQ(named("zb-h1").in_flight({pp, 1, 24}, stage, stage), pp);
   }
 }
 
@@ -162,7 +163,8 @@ TEST(Schedules, PublishedBubbleAndMemoryOfDualpipe) {
                   (pp / 2 - 1) * (1 + whole + whole - 3 * weight));
     for (std::int32_t s = 0; s < pp; ++s) {
       const PipeShape shape{pp, 1, 2 * pp};
-      EXPECT_EQ(named("dualpipe").in_flight(shape, s, s) + named("dualpipe").in_flight(shape, s, pp - 1 - s), pp + 1);
+      EXPECT_EQ(named("dualpipe").in_flight(shape, s, s) + named("dualpipe").in_flight(shape, s, pp - 1 - s),
+                pp + 1);
     }
   }
 }
@@ -189,7 +191,8 @@ TEST(Schedules, ZbVHasNoBubbleInsideADevice) {
 }
 
 TEST(Schedules, OneStageNeverIdles) {
-  for (const char* name : {"gpipe", "1f1b", "zb-h1"}) expect_bubble(named(name), even(1, 1, 5, {1, 1.3, 0.8}), 0);
+  for (const char* name : {"gpipe", "1f1b", "zb-h1"})
+    expect_bubble(named(name), even(1, 1, 5, {1, 1.3, 0.8}), 0);
   for (const char* name : {"zb-v", "dualpipe-v"}) expect_bubble(named(name), even(1, 2, 5, {1, 1.3, 0.8}), 0);
 }
 
