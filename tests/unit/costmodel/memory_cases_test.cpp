@@ -132,15 +132,37 @@ constexpr std::int64_t kLayer = 218'112'000;
 
 // Rajbhandari et al., section 3.1 with fp32 gradients: 2 + 4 + 12; stage 1 cuts 12, 2 cuts 4, 3 cuts 2.
 TEST(States, ZeroStages) {
+  Profile profile = test::megatron();
+  profile.state.reduce_every_microbatch = true;
   Layout l;
   l.dp = 16;
   for (std::int32_t zero = 0; zero <= 3; ++zero) {
     l.zero = zero;
-    const StateBytes s = states(l, test::megatron());
+    const StateBytes s = states(l, profile);
     EXPECT_EQ(s.parameters, 2 * kLayer / (zero >= 3 ? 16 : 1)) << zero;
     EXPECT_EQ(s.gradients, 4 * kLayer / (zero >= 2 ? 16 : 1)) << zero;
     EXPECT_EQ(s.optimizer, 12 * kLayer / (zero >= 1 ? 16 : 1)) << zero;
   }
+}
+
+// ZeRO-2 that reduces at the end of the step sums four micro-batches into whole gradients; with one
+// micro-batch there is nothing to sum.
+TEST(States, GradientsSummedBeforeTheyAreReducedAreWhole) {
+  Layout l;
+  l.dp = 16, l.zero = 2;
+  EXPECT_EQ(states(l, test::megatron()).gradients, 4 * kLayer);
+  l.mb = 4;
+  EXPECT_EQ(states(l, test::megatron()).gradients, 4 * kLayer / 16);
+}
+
+// FSDP without resharding after the forward: fp32 shards, and the whole parameters in bf16.
+TEST(States, ShardedGradientsAndOptimizerWithoutALowPrecisionCopy) {
+  Layout l;
+  l.dp = 16, l.zero = 2;
+  const StateBytes s = states(l, load_profile(test::scenario("frameworks", "torchtitan")));
+  EXPECT_EQ(s.parameters, 4 * kLayer / 16 + 2 * kLayer);
+  EXPECT_EQ(s.gradients, 4 * kLayer / 16);
+  EXPECT_EQ(s.optimizer, 8 * kLayer / 16);
 }
 
 // Over cp too: ranks of cp hold the same weights.
