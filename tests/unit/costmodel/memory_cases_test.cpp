@@ -265,6 +265,20 @@ TEST(Stages, ATiedTableIsHeldOnceAStage) {
   EXPECT_EQ(two[0].memory[MemoryPart::parameters] + two[1].memory[MemoryPart::parameters], 2 * (all + table));
 }
 
+// ZeRO-3, two neighbours whole at once: the worst are the head (table and final norm) and a layer.
+TEST(Stages, AHeadIsGatheredBesideALayer) {
+  Profile profile = test::megatron();
+  Layout l;
+  l.dp = 16, l.zero = 3;
+  const auto temporary = [&](double layers) {
+    profile.state.gathered_layers = layers;
+    const test::Setup setup(load_model("llama-3.1-8b"), test::h100(16), profile, 64, 4096);
+    return stages_of(setup, l)[0].memory[MemoryPart::temporary];
+  };
+  EXPECT_EQ(temporary(2) - temporary(0), 2 * (128256LL * 4096 + 4096 + kLayer));
+  EXPECT_EQ(temporary(1) - temporary(0), 2 * (128256LL * 4096 + 4096));
+}
+
 // The peak is the sum of its parts and the largest of the stages.
 TEST(Stages, TheWorstStageDecides) {
   const test::Setup setup(load_model("gpt3-175b"), test::h100(128), test::megatron(), 64, kS);
