@@ -101,6 +101,19 @@ TEST(KeptBytes, ExpertsWithExpertTensorParallelism) {
   EXPECT_EQ(emit_layer({&model, &profile, key, 4096, {}}, model.kinds[0]).kept_bytes, attention + moe);
 }
 
+// Latent attention of DeepSeek-V3's dense layers (arXiv 2405.04434, section 2.1), features a token: x and
+// normed x 7168; q latent before and after its norm 1536; kv latent with rotary part 576, its normed part of
+// 512; per head q and k of 192 and v of 128; context 128; log-sum-exp 4 bytes a head. MLP: x, normed x, gate
+// and up, product of 18432.
+TEST(KeptBytes, LatentAttention) {
+  const Model model = load_model("deepseek-v3");
+  const Profile profile = test::megatron();
+  const std::int64_t features = 2 * 7168 + 2 * 1536 + 576 + 512 + 128 * (2 * 192 + 128) + 128 * 128;
+  const std::int64_t mlp = 2 * 7168 + 3 * 18432;
+  const LayerWork work = emit_layer({&model, &profile, {}, 4096, {}}, model.kinds[0]);
+  EXPECT_EQ(work.kept_bytes, 4096 * (2 * (features + mlp) + 4 * 128));
+}
+
 // The busiest rank's rows at max/mean 1.5: only the tensors behind the dispatch grow.
 TEST(KeptBytes, SkewedRoutingGrowsTheExpertTensors) {
   const Model model = load_model("mixtral-8x7b");
@@ -241,8 +254,8 @@ TEST(Stages, TwoLayersOfSixRecomputed) {
 }
 
 // Weights of GPT-3 on tp 8, pp 16: 6 layers of 12h^2 + 13h parameters (Narayanan et al. 2021, section
-// 4.1), of which over t: 12h^2, the biases of QKV 3h and of the MLP's first half 4h; whole: two norms 4h and the
-// two biases of the row-cut projections 2h.
+// 4.1), of which over t: 12h^2, the biases of QKV 3h and of the MLP's first half 4h; whole: two norms 4h and
+// the two biases of the row-cut projections 2h.
 TEST(Stages, Gpt3Parameters) {
   const test::Setup setup(load_model("gpt3-175b"), test::h100(128), test::megatron(), 64, kS);
   const auto stages = stages_of(setup, gpt3_layout());
