@@ -174,6 +174,16 @@ std::int64_t communicator_bytes(const Layout& l, const Job& job, const Calibrati
   return bytes;
 }
 
+// Norms and routers under sequence parallelism: one all-reduce a step of what a stage holds
+// (Megatron-LM coalesces them; Korthikanti et al. 2022, section 4.2.2, makes them partial sums).
+double tp_reduce_seconds(const PassCost& pass, const Traffic& t, const Job& job) {
+  if (t.layout.tp == 1) return 0;
+  std::int64_t elements = pass.head.weights.sequence_partial;
+  for (const std::uint8_t kind : job.model->layer_kind) elements += pass.kinds[kind].weights.sequence_partial / t.layout.pp;
+  const Bytes bytes(elements * size_of(t.state().reduce));
+  return t.machine.calibration->collective(Collective::all_reduce, pass.links.tp, bytes).time.value;
+}
+
 // First and last stage hold the table; their gradients are all-reduced between the two.
 void add_tied_head(StateCost& out, const PassCost& pass, const Traffic& t, Schedule when) {
   LocalWeights weights = pass.head.weights;
@@ -200,6 +210,7 @@ StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job,
   for (const KindPass& kind : pass.kinds) out.kinds.push_back(kind_state(kind, kind.weights, traffic, when));
   out.embedding = kind_state(pass.embedding, pass.embedding.weights, traffic, when);
   out.head = kind_state(pass.head, pass.head.weights, traffic, when);
+  out.tp_reduce = tp_reduce_seconds(pass, traffic, job);
   if (job.model->tied_embeddings && layout.pp > 1) add_tied_head(out, pass, traffic, when);
   out.gather = traffic.gather(pass.kinds.front().weights);
   out.reduce = traffic.reduce(pass.kinds.front().weights);
