@@ -52,12 +52,19 @@ struct Evaluator::Cache {
   StateKey last_state_key{};
   const StateCost* last_state = nullptr;
 
+  // Before a layout is looked at, never while its links are: they point into the maps.
+  void make_room() {
+    constexpr std::size_t kMostPassesOfOneLayout = 2;
+    if (passes.size() + kMostPassesOfOneLayout <= settings.most_passes) return;
+    states.clear(), passes.clear();
+    last_pass = nullptr, last_state = nullptr;
+  }
+
   const PassCost* pass(PassKey key) {
     key.recompute.full_layers = 0;  // which layers are recomputed is the step's matter
     if (last_pass && key == last_key) return last_pass;
     auto found = passes.find(key);
     if (found == passes.end()) {
-      if (passes.size() >= settings.most_passes) states.clear(), passes.clear(), last_state = nullptr;
       const EmitInput input{context.job.model, context.machine.profile, key, context.job.seq, settings.routing};
       found = passes.emplace(key, std::make_unique<PassCost>(pass_cost(input, context.machine, pricer))).first;
     }
@@ -86,6 +93,7 @@ Evaluator::~Evaluator() = default;
 Evaluator::Evaluator(Evaluator&&) noexcept = default;
 
 Chain Evaluator::chain(const Layout& layout) {
+  cache_->make_room();
   Chain chain{&layout, nullptr, nullptr, nullptr, nullptr};
   const PassKey key = pass_key(layout);
   if (layout.recompute.full && layout.recompute.full_layers > 0) {
@@ -103,7 +111,7 @@ Cost Evaluator::cost(const Layout& layout) { return step_cost(cache_->context, c
 Cost Evaluator::cost(const Layout& layout, std::vector<StageDetail>& stages) {
   return step_cost(cache_->context, chain(layout), &stages);
 }
-MemoryUse Evaluator::memory(const Layout& layout) { return peak_memory(cache_->context, chain(layout)); }
+Cost Evaluator::cost_if_fits(const Layout& layout) { return tw::cost_if_fits(cache_->context, chain(layout)); }
 const StepContext& Evaluator::context() const { return cache_->context; }
 
 }  // namespace tw

@@ -12,10 +12,17 @@ constexpr std::int64_t kReportEvery = 4096;
 constexpr double kLittleOver = 0.1;  // of the limit: layouts worth a look although they do not fit
 constexpr std::size_t kNearMisses = 3;
 
+// The enumerator keeps a pass while it walks all that hangs on it, so few need to be remembered.
+EvaluatorSettings with_small_cache(EvaluatorSettings settings) {
+  settings.most_passes = 64;
+  return settings;
+}
+
 class Search {
  public:
   Search(const Problem& problem, const SearchSpace& space, std::size_t top)
-      : problem_(problem), space_(space), evaluator_(problem.job, problem.machine, problem.inputs.settings),
+      : problem_(problem), space_(space),
+        evaluator_(problem.job, problem.machine, with_small_cache(problem.inputs.settings)),
         limit_(evaluator_.context().limit.count), best_(top), nearest_(kNearMisses), fast_misses_(kNearMisses) {}
 
   SearchResult run(const ProgressReport& report) {
@@ -42,10 +49,10 @@ class Search {
   using Key = std::pair<double, std::int64_t>;
 
   void look_at(const Layout& layout) {
-    const std::int64_t peak = evaluator_.memory(layout).total();
-    if (peak > limit_) return refuse(layout, peak - limit_);
+    const Cost cost = evaluator_.cost_if_fits(layout);
+    const std::int64_t peak = cost.memory.total();
+    if (!cost.fits) return refuse(layout, peak - limit_);
     ++evaluated_;
-    const Cost cost = evaluator_.cost(layout);
     const Key key{cost.step_seconds, peak};
     if (best_.wants(key)) best_.add(key, {layout, cost});
   }

@@ -52,7 +52,10 @@ TEST_P(PlanOf, TheFirstIsTheFastestOfAllThatFit) {
   for_each_layout(space, problem.job, [&](const Layout& layout, Link) {
     const Cost cost = plain.cost(layout);
     ++legal;
-    ASSERT_EQ(plain.memory(layout).total(), cost.memory.total()) << to_string(layout);
+    const Cost quick = plain.cost_if_fits(layout);
+    ASSERT_EQ(quick.fits, cost.fits) << to_string(layout);
+    ASSERT_EQ(quick.memory.bytes, cost.memory.bytes) << to_string(layout);
+    ASSERT_EQ(quick.step_seconds, cost.fits ? cost.step_seconds : 0) << to_string(layout);
     if (!cost.fits) return;
     ++fitting;
     fastest = std::min(fastest, cost.step_seconds);
