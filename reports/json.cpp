@@ -148,6 +148,7 @@ Json to_json(const PlanResult& result) {
   out.set("objective", result.objective).set("fixed", result.fixed).set("feasible", !answer.best.empty());
   out.set("searched", searched_json(answer.searched)).set("layouts", layouts_json(question, answer));
   out.set("nearest_misses", near_misses_json(answer));
+  if (!answer.nothing_legal.empty()) out.set("nothing_legal", answer.nothing_legal);
   if (result.counts.size() < 2) return out;
   Json counts = Json::array();
   for (const CountResult& count : result.counts) counts.push(count_json(question, count));

@@ -117,8 +117,9 @@ std::string miss_text(const NearMiss& miss, Bytes limit) {
 }
 
 std::string misses_text(const CountResult& count, int width) {
+  if (count.searched.legal == 0) return "";
   if (count.near_misses.empty()) {
-    return count.best.empty() ? "" : "\nNo layout that memory refused by at most a tenth would be faster.\n";
+    return "\nNo layout that memory refused by at most a tenth would be faster.\n";
   }
   std::string out = count.best.empty() ? "\nRefused by memory, nearest first\n"
                                        : "\nFaster, but refused by memory (at most a tenth over)\n";
@@ -141,7 +142,7 @@ std::string question_text(const PlanResult& r, const CountResult& count) {
 
 std::string answer(const CountResult& count) {
   if (count.best.empty() && count.searched.legal == 0) {
-    return fmt::format("no layout is legal on {} GPUs", count.gpus);
+    return fmt::format("no layout is legal on {} GPUs: {}", count.gpus, count.nothing_legal);
   }
   if (count.best.empty()) return fmt::format("no layout fits on {} GPUs", count.gpus);
   const Prediction& p = count.best.front();

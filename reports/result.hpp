@@ -47,6 +47,7 @@ struct CountResult {
   std::vector<Prediction> best;      // best first
   std::vector<Comparison> behind;    // each of `best` beside the first
   std::vector<NearMiss> near_misses; // that would have won; where nothing fits, the nearest
+  std::string nothing_legal;         // why, where no layout is legal
   Bytes limit;                       // of device memory that a layout may use
 };
 

@@ -141,6 +141,18 @@ TEST(Plan, ObjectivesChooseAmongNumbersOfGpus) {
   EXPECT_LE(gpu_seconds(cost.counts[cost.answer]), gpu_seconds(cost.counts[2]));
 }
 
+TEST(Plan, SaysWhyNothingIsLegal) {
+  const Inputs inputs = inputs_of("llama-3.1-8b", "h100-sxm:8", 32, 4096);
+  const Problem problem(inputs, 8);
+  const auto why = [&](const std::string& fixed) {
+    return search(problem, space_of(problem, fixed), 1, {}).nothing_legal;
+  };
+  EXPECT_EQ(why("tp=2"), "");
+  EXPECT_EQ(why("mb=3"), "global batch 32 not divisible by dp*mb 24");
+  EXPECT_THAT(why("ep=2"), testing::HasSubstr("no experts"));
+  EXPECT_THAT(why("tp=7"), testing::HasSubstr("is not 8 GPUs"));
+}
+
 TEST(Plan, NumbersOfGpusAreListsOrDoublings) {
   EXPECT_THAT(parse_gpus("64"), ElementsAre(64));
   EXPECT_THAT(parse_gpus("128,64"), ElementsAre(64, 128));
