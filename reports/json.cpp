@@ -52,6 +52,7 @@ Json stages_json(const std::vector<StageDetail>& stages) {
 
 void add_question(Json& out, const Question& q) {
   out.set("model", q.model).set("cluster", q.cluster).set("gpus", q.gpus).set("calibration", q.calibration);
+  out.set("calibration_source", q.calibration_source);
   out.set("framework", q.framework).set("precision", q.precision);
   out.set("global_batch", q.global_batch).set("seq", q.seq).set("headroom_gib", in_gib(q.headroom));
   out.set("expert_load", q.routing.max_over_mean).set("capacity_factor", q.routing.capacity_factor);

@@ -13,6 +13,7 @@ namespace tw {
 
 struct Question {
   std::string model, cluster, calibration, framework;
+  std::string calibration_source;  // measured, or derived where it is carried over from another GPU
   std::string precision;
   std::int64_t global_batch = 0;
   std::int32_t seq = 0, gpus = 0;
