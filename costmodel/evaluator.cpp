@@ -52,10 +52,9 @@ struct Evaluator::Cache {
   StateKey last_state_key{};
   const StateCost* last_state = nullptr;
 
-  // Before a layout is looked at, never while its links are: they point into the maps.
+  // Between layouts: a chain that was handed out holds until the next one is asked for.
   void make_room() {
-    constexpr std::size_t kMostPassesOfOneLayout = 2;
-    if (passes.size() + kMostPassesOfOneLayout <= settings.most_passes) return;
+    if (passes.size() < settings.most_passes) return;
     states.clear(), passes.clear();
     last_pass = nullptr, last_state = nullptr;
   }
@@ -93,8 +92,8 @@ Evaluator::~Evaluator() = default;
 Evaluator::Evaluator(Evaluator&&) noexcept = default;
 
 Chain Evaluator::chain(const Layout& layout) {
-  cache_->make_room();
   Chain chain{&layout, nullptr, nullptr, nullptr, nullptr};
+  cache_->make_room();
   const PassKey key = pass_key(layout);
   if (layout.recompute.full && layout.recompute.full_layers > 0) {
     PassKey plain = key;
