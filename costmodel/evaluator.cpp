@@ -112,7 +112,13 @@ Cost Evaluator::cost(const Layout& layout) { return step_cost(cache_->context, c
 Cost Evaluator::cost(const Layout& layout, std::vector<StageDetail>& stages) {
   return step_cost(cache_->context, chain(layout), &stages);
 }
-MemoryUse Evaluator::memory(const Layout& layout) { return peak_memory(cache_->context, chain(layout, false)); }
+// Memory before time: links are priced only for layouts that fit.
+Cost Evaluator::cost_if_fits(const Layout& layout) {
+  const Chain known = chain(layout, false);
+  const bool priced = known.pass->priced && known.state->priced && (!known.plain || known.plain->priced);
+  const Cost cost = tw::cost_if_fits(cache_->context, known);
+  return priced || !cost.fits ? cost : tw::cost_if_fits(cache_->context, chain(layout));
+}
 const StepContext& Evaluator::context() const { return cache_->context; }
 
 }  // namespace tw

@@ -66,10 +66,11 @@ class Step {
     });
   }
 
-  MemoryUse peak() {
+  Cost run_if_fits() {
     split();
     memory(nullptr);
-    return cost_.memory;
+    if (cost_.fits) time(nullptr);
+    return cost_;
   }
 
   Cost run(std::vector<StageDetail>* details) {
@@ -296,7 +297,7 @@ void each_part_of_stage(const StepContext& context, const Chain& chain, std::int
   Step(context, chain).visit(stage, part);
 }
 
-MemoryUse peak_memory(const StepContext& context, const Chain& chain) { return Step(context, chain).peak(); }
+Cost cost_if_fits(const StepContext& context, const Chain& chain) { return Step(context, chain).run_if_fits(); }
 
 Cost step_cost(const StepContext& context, const Chain& chain, std::vector<StageDetail>* stages) {
   return Step(context, chain).run(stages);
