@@ -30,6 +30,10 @@ void check_names(const JsonView& file, const Profile& profile) {
 
 }  // namespace
 
+const StateMechanisms& state_of(const Profile& profile, std::int32_t zero) {
+  return zero == 0 && profile.replicated_state ? *profile.replicated_state : profile.state;
+}
+
 Profile load_profile(std::string_view name_or_path) {
   const std::string path = scenario_path("frameworks", name_or_path);
   const JsonView file = load_json(path);
