@@ -25,7 +25,7 @@ void check_names(const JsonView& file, const Profile& profile) {
   };
   fraction("gpu_speed_spread", profile.gpu_speed_spread);
   fraction("spread", profile.spread);
-  if (profile.sources.empty()) file.at("sources").fail("must name at least one source");
+  if (profile.source.empty()) file.at("source").fail("must name at least one source");
 }
 
 }  // namespace

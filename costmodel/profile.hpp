@@ -121,10 +121,10 @@ struct Profile {
   Abilities can;
   double gpu_speed_spread = 0;  // relative standard deviation of the speed of GPUs of one kind
   double spread = 0;            // relative standard deviation of a step beyond the curves' own
-  std::vector<std::string> sources;
+  std::vector<std::string> source;  // one line per mechanism or group of them
   std::string name;  // filled by load_profile
 };
-TW_DESCRIBE(Profile, title, kernels, state, replicated_state, host, memory, can, gpu_speed_spread, spread, sources);
+TW_DESCRIBE(Profile, title, kernels, state, replicated_state, host, memory, can, gpu_speed_spread, spread, source);
 
 const StateMechanisms& state_of(const Profile& profile, std::int32_t zero);
 Profile load_profile(std::string_view name_or_path);
