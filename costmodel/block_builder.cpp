@@ -232,7 +232,7 @@ void Builder::host_sync(std::string_view name) {
 // again before its reader's backward (Megatron-Core, output-discarding checkpoint); core, attention
 // and mlp are ordinary checkpoints, whose output stays if a reader needs it.
 bool Builder::discards_output(Module module) const {
-  return input_.key.recompute.full || module == Module::norm || module == Module::moe_act || module == Module::mla_up;
+  return whole_layer() || module == Module::norm || module == Module::moe_act || module == Module::mla_up;
 }
 
 bool Builder::module_recomputed(Module module) const {
@@ -256,8 +256,36 @@ void Builder::mark_recomputed() {
     if (node.kind == Kind::source || node.kind == Kind::add) continue;
     node.recomputed = module_recomputed(node.module);
   }
-  if (!input_.key.recompute.full) return;
-  for (Node& node : nodes_) node.recomputed = node.kind != Kind::source;
+  if (input_.key.recompute.full) {
+    for (Node& node : nodes_) node.recomputed = node.kind != Kind::source;
+  } else if (whole_layer()) {
+    mark_by_operator();
+  }
+}
+
+// One checkpoint of the whole layer: full, or by operator.
+bool Builder::whole_layer() const {
+  const Recompute& chosen = input_.key.recompute;
+  return chosen.full || (kernels().selective_by_operator && (chosen.modules & Recompute::core) != 0);
+}
+
+// The outputs of attention, of reductions and exchanges and of every other GEMM are saved, the first
+// one included (torchtitan parallelize_llama, selective_ac_option "op"); the rest is made again.
+void Builder::mark_by_operator() {
+  std::size_t gemms = 0;
+  for (Node& node : nodes_) {
+    const bool gathers = node.conversion == Conversion::all_gather || node.conversion == Conversion::slice;
+    node.recomputed = node.kind == Kind::pointwise || node.kind == Kind::add || (node.kind == Kind::conversion && gathers);
+    if (node.kind != Kind::linear) continue;
+    const bool apart = node.linear.parts.size() > 1 && !kernels().merged_projections;
+    double saved = 0, all = 0;
+    for (const std::int64_t width : apart ? node.linear.parts : std::vector<std::int64_t>{node.linear.out}) {
+      saved += gemms++ % 2 == 0 ? static_cast<double>(width) : 0;
+      all += static_cast<double>(width);
+    }
+    node.saved = saved / all;
+    node.recomputed = node.saved < 1;
+  }
 }
 
 // The tensor that is kept in place of `id`: a gathered or sliced one is made again from its source.
@@ -300,6 +328,7 @@ void Builder::measure() {
     const std::int64_t beside = node.kind == Kind::attention ? node.attention.statistics.count : node.pointwise.kept_bytes;
     (node.recomputed ? work_.recomputed_bytes : work_.kept_bytes) += beside;
     if (!node.recomputed) continue;
+    work_.kept_bytes += std::llround(node.saved * static_cast<double>(local_bytes(node.output)));
     for (TensorId id : node.needs) {
       id = stored(id);
       if (at(id).kept || counted[static_cast<std::size_t>(id.index)] || !producer_of(id)->recomputed) continue;
@@ -467,7 +496,10 @@ Builder::Ready Builder::forward_ops(const Node& node, OpList& list, bool replay)
     case Kind::linear: {
       const std::size_t from = list.size();
       Ready made{{linear_ops(node, GemmPass::forward, list, before)}, -1};
-      for (std::size_t i = from; i < list.size(); ++i) list[i].term = op.term;
+      for (std::size_t i = from; i < list.size(); ++i) {
+        list[i].term = op.term;
+        if (replay) list[i].share = 1 - node.saved;
+      }
       if (during >= 0) made.before.push_back(during);
       return made;
     }
@@ -531,7 +563,7 @@ void Builder::replay_for(const Node& reader) {
 // module only discards outputs. What it reads from another checkpoint is made again first.
 void Builder::replay(std::int32_t index) {
   const Module wanted = checkpoint(nodes_[static_cast<std::size_t>(index)].module);
-  const bool alone = !input_.key.recompute.full && discards_output(wanted);
+  const bool alone = !whole_layer() && discards_output(wanted);
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     Node& node = nodes_[i];
     const bool chosen = alone ? static_cast<std::int32_t>(i) == index : checkpoint(node.module) == wanted;
@@ -554,7 +586,7 @@ void Builder::make_ready(TensorId id) {
 Module Builder::checkpoint(Module module) const {
   const Recompute& chosen = input_.key.recompute;
   const bool in_attention = module == Module::core || module == Module::mla_up;
-  if (chosen.full) return Module::other;
+  if (whole_layer()) return Module::other;
   if (in_attention && (chosen.modules & Recompute::attention) != 0) return Module::attention;
   if (module == Module::moe_act && (chosen.modules & Recompute::mlp) != 0) return Module::mlp;
   return module;
@@ -595,7 +627,7 @@ void Builder::linear_backward(const Node& node, const Ready& gradient) {
 
 void Builder::backward_ops(Node& node) {
   if (node.kind == Kind::source || !at(node.output).gradient.exists) return;
-  const bool checkpointed = input_.key.recompute.full || !discards_output(checkpoint(node.module));
+  const bool checkpointed = whole_layer() || !discards_output(checkpoint(node.module));
   if (node.recomputed && !node.replayed && checkpointed) replay(static_cast<std::int32_t>(&node - nodes_.data()));
   replay_for(node);
   const TensorSpec& out = at(node.output).spec;

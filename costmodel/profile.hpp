@@ -44,12 +44,13 @@ struct KernelMechanisms {
   bool expanded_kv = false;      // K and V repeated to all heads before attention
   double unfused_pair_bytes = 0; // kept per (query, key) pair and head where attention is unfused
   bool regather_input = true;    // sequence-parallel inputs kept cut and gathered again in the backward
+  bool selective_by_operator = false;  // `selective` saves attention and every other GEMM, not all but the core
   bool overlap_wgrad = true;     // the collective on an input gradient runs under the weight gradient
   bool tp_overlap = false;       // tensor-parallel collectives cut up and run under their GEMM
 };
 TW_DESCRIBE(KernelMechanisms, attention, fused_activation, fused_norm, fused_rope, fused_add_norm,
             fused_bias_gradient, merged_projections, dropout, fused_loss, loss_forward_passes, loss_backward_passes,
-            vocab_multiple, grouped_gemm, expanded_kv, unfused_pair_bytes, regather_input, overlap_wgrad, tp_overlap);
+            vocab_multiple, grouped_gemm, expanded_kv, unfused_pair_bytes, regather_input, selective_by_operator, overlap_wgrad, tp_overlap);
 
 // Where the exchange between pipeline stages runs under compute.
 enum class SendOverlap : std::uint8_t { never, interleaved, always };
@@ -69,6 +70,7 @@ struct StateMechanisms {
   bool fused_wgrad = true;           // wgrad adds straight into the gradient buffer; else a pass of its own
   double gather_copy_bytes = 0;      // per parameter gathered for a micro-batch: copies out of the flat buffer
   double reduce_copy_bytes = 0;      // per gradient reduced in a micro-batch: casts, copies into the flat buffer
+  std::int32_t gather_calls = 1;     // collectives per layer that gather parameters: one for each tensor, or one
   bool overlap_reduce = true;
   bool overlap_gather = true;
   bool reduce_every_microbatch = false;  // ZeRO-2/3 without no-sync; always true for ZeRO-3 reductions
@@ -76,7 +78,7 @@ struct StateMechanisms {
   SendOverlap overlap_send = SendOverlap::always;  // else a stage stands still while it sends and receives
 };
 TW_DESCRIBE(StateMechanisms, gradient, reduce, gather, master, moments, low_precision_copy, fused_wgrad,
-            gather_copy_bytes, reduce_copy_bytes, overlap_reduce, overlap_gather, reduce_every_microbatch,
+            gather_copy_bytes, reduce_copy_bytes, gather_calls, overlap_reduce, overlap_gather, reduce_every_microbatch,
             gathered_layers, overlap_send);
 
 struct HostMechanisms {

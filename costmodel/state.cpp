@@ -57,9 +57,10 @@ struct Traffic {
     PricedOp op;
     op.term = Term::gather, op.stream = Stream::state;
     if (layout.zero == 0) return op;
-    const double width = static_cast<double>(size_of(state().gather));
+    const double width = static_cast<double>(size_of(state().gather)) / state().gather_calls;
     add(op, Collective::all_gather, groups.attention.shard, static_cast<double>(weights.attention) * width);
     add(op, Collective::all_gather, groups.expert.shard, static_cast<double>(weights.expert) * width);
+    op.seconds *= state().gather_calls;
     op.seconds *= state().overlap_gather ? machine.calibration->network_slowdown() : 1.0;
     return op;
   }

@@ -130,6 +130,7 @@ class Builder {
     Term term = Term::elementwise;
     Conversion conversion = Conversion::none;
     bool recomputed = false;
+    double saved = 0;  // part of a recomputed linear's output that is not made again
     bool replayed = false;
   };
 
@@ -165,6 +166,8 @@ class Builder {
   bool module_recomputed(Module module) const;
   bool discards_output(Module module) const;
   void mark_recomputed();
+  void mark_by_operator();
+  bool whole_layer() const;
   void keep(TensorId id);
   void mark_kept();
   void measure();
