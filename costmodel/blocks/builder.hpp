@@ -153,6 +153,7 @@ class Builder {
 
   Ready forward_ops(const Node& node, OpList& list, bool replay);
   void backward_ops(Node& node);
+  void dropout_backward(const Node& node, const std::vector<std::int16_t>& before);
   void linear_backward(const Node& node, const Ready& gradient);
   Ready gradient_for(const Node& node);
   void hand_gradient(TensorId to, Ready ready, Placement place);
