@@ -283,6 +283,7 @@ void Builder::measure() {
   for (const Tensor& tensor : tensors_) {
     if (tensor.kept) work_.kept_bytes += bytes_of(tensor.spec);
   }
+  std::vector<bool> counted(tensors_.size());
   for (const Node& node : nodes_) {
     std::int64_t set = 2 * local_bytes(node.output);  // value and gradient
     for (const TensorId id : node.inputs) set += 2 * local_bytes(id);
@@ -292,7 +293,9 @@ void Builder::measure() {
     if (node.kind == Kind::attention) work_.recomputed_bytes += node.attention.statistics.count;
     for (TensorId id : node.needs) {
       id = stored(id);
-      if (!at(id).kept && producer_of(id) && producer_of(id)->recomputed) work_.recomputed_bytes += local_bytes(id);
+      if (at(id).kept || counted[static_cast<std::size_t>(id.index)] || !producer_of(id)->recomputed) continue;
+      counted[static_cast<std::size_t>(id.index)] = true;
+      work_.recomputed_bytes += local_bytes(id);
     }
   }
 }
@@ -366,8 +369,9 @@ Op Builder::linear_op(const Node& node, GemmPass pass) const {
   return op;
 }
 
-// Ring attention computes its first block while the next hops travel (Liu et al. 2023, arXiv
-// 2310.01889): one op for the first block, one for the rest, the hops beside the latter.
+// Ring attention (Liu et al. 2023, arXiv 2310.01889): each hop travels beside a block, and the last
+// block needs the last hop: max(blocks - 1, hops) + 1 block, forward. Backward, the gradients of K and
+// V travel one block behind, so that what follows waits for the ring.
 Builder::Ready Builder::attention_ops(const Node& node, OpList& list, const Ready& after, bool backward,
                                       Term term) const {
   const AttentionSpec& spec = node.attention;
@@ -389,12 +393,13 @@ Builder::Ready Builder::attention_ops(const Node& node, OpList& list, const Read
     hop.launches = static_cast<std::int16_t>(spec.ring_hops);
     ring = push(list, hop, after.before);
   }
-  const std::int16_t first = push(list, op, after.before);
-  if (ring < 0) return {{first}, -1};
-  op.share = spec.ring_hops;
-  op.launches = static_cast<std::int16_t>(op.launches * spec.ring_hops);
-  const std::int16_t rest = push(list, op, {});
-  return {{rest, ring}, -1};
+  if (ring < 0) return {{push(list, op, after.before)}, -1};
+  Op others = op;
+  others.share = spec.ring_hops;
+  others.launches = static_cast<std::int16_t>(op.launches * spec.ring_hops);
+  push(list, others, after.before);
+  if (!backward) return {{push(list, op, {ring})}, -1};
+  return {{push(list, op, {}), ring}, -1};
 }
 
 Builder::Ready Builder::forward_ops(const Node& node, OpList& list, bool replay) {
@@ -483,26 +488,44 @@ Builder::Ready Builder::gradient_for(const Node& node) {
 
 void Builder::replay_for(const Node& reader) {
   for (const TensorId need : reader.needs) {
-    const TensorId id = stored(need);
-    if (at(id).kept || at(id).producer < 0) continue;
-    replay(at(id).producer);
+    const Node* producer = producer_of(stored(need));
+    if (!at(stored(need)).kept && producer && producer->recomputed && !producer->replayed) {
+      replay(at(stored(need)).producer);
+    }
   }
 }
 
 // Runs the forward of a recomputed node again: with the rest of its checkpoint, or alone where its
-// module only discards outputs.
+// module only discards outputs. What it reads from another checkpoint is made again first.
 void Builder::replay(std::int32_t index) {
-  const Node& wanted = nodes_[static_cast<std::size_t>(index)];
-  if (!wanted.recomputed || wanted.replayed) return;
-  const bool alone = !input_.key.recompute.full && discards_output(wanted.module);
+  const Module wanted = checkpoint(nodes_[static_cast<std::size_t>(index)].module);
+  const bool alone = !input_.key.recompute.full && discards_output(wanted);
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     Node& node = nodes_[i];
-    const bool same = input_.key.recompute.full || node.module == wanted.module;
-    const bool chosen = alone ? static_cast<std::int32_t>(i) == index : same;
+    const bool chosen = alone ? static_cast<std::int32_t>(i) == index : checkpoint(node.module) == wanted;
     if (!node.recomputed || node.replayed || !chosen) continue;
     node.replayed = true;
+    for (const TensorId id : node.inputs) make_ready(id);
     at(node.output).ready = forward_ops(node, work_.backward, true);
   }
+}
+
+// A tensor that a replay reads: made again, or there since the forward.
+void Builder::make_ready(TensorId id) {
+  const Node* producer = producer_of(id);
+  if (producer && producer->recomputed && !producer->replayed) return replay(at(id).producer);
+  if (!producer || !producer->replayed) at(id).ready = {};
+}
+
+// The checkpoint that a module is replayed with: attention holds its core and the up projections of
+// latents, mlp the activation of experts; full is one of all.
+Module Builder::checkpoint(Module module) const {
+  const Recompute& chosen = input_.key.recompute;
+  const bool in_attention = module == Module::core || module == Module::mla_up;
+  if (chosen.full) return Module::other;
+  if (in_attention && (chosen.modules & Recompute::attention) != 0) return Module::attention;
+  if (module == Module::moe_act && (chosen.modules & Recompute::mlp) != 0) return Module::mlp;
+  return module;
 }
 
 // With sequence parallelism the weight gradient reads its input gathered again, under the dgrad.
@@ -534,6 +557,8 @@ void Builder::linear_backward(const Node& node, const Ready& gradient) {
 
 void Builder::backward_ops(Node& node) {
   if (node.kind == Kind::source || !at(node.output).gradient.exists) return;
+  const bool checkpointed = input_.key.recompute.full || !discards_output(checkpoint(node.module));
+  if (node.recomputed && !node.replayed && checkpointed) replay(static_cast<std::int32_t>(&node - nodes_.data()));
   replay_for(node);
   const TensorSpec& out = at(node.output).spec;
   if (node.kind == Kind::conversion) {
@@ -551,7 +576,9 @@ void Builder::backward_ops(Node& node) {
     for (const TensorId id : node.inputs) hand_gradient(id, gradient.ready, gradient.place);
     return;
   }
-  const Ready gradient = gradient_for(node);
+  const bool moves = node.kind == Kind::pointwise && node.pointwise.moves_rows;
+  const Placement arrives = at(node.output).gradient.place;
+  const Ready gradient = moves ? at(node.output).gradient.ready : gradient_for(node);
   std::vector<std::int16_t> before = gradient.before;
   if (node.kind == Kind::linear) return linear_backward(node, gradient);
   if (gradient.during >= 0) before.push_back(gradient.during);
@@ -576,7 +603,7 @@ void Builder::backward_ops(Node& node) {
       op.launches = node.pointwise.launches;
       made = {{push(work_.backward, op, before)}, -1};
   }
-  for (const TensorId id : node.inputs) hand_gradient(id, made, gradient_of(at(id).spec.place));
+  for (const TensorId id : node.inputs) hand_gradient(id, made, moves ? arrives : gradient_of(at(id).spec.place));
 }
 
 }  // namespace tw

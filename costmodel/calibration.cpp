@@ -195,6 +195,21 @@ Estimate Calibration::all_to_all(const GroupLinks& links, double intra_bytes, do
       link_reach(data_->links, curve, {Collective::all_to_all, links, intra_bytes + inter_bytes, {}}));
 }
 
+bool Calibration::knows_recipe(std::string_view recipe) const {
+  return data_->low_precision->count(std::string(recipe)) > 0;
+}
+
+Estimate Calibration::low_precision(std::string_view recipe, const Estimate& bf16, double peaks,
+                                    double cast_elements) const {
+  const LowPrecisionRule& rule = data_->low_precision->at(std::string(recipe));
+  const Estimate cast = elementwise(Bytes(std::llround(cast_elements * rule.cast_bytes)));
+  Estimate out = bf16;
+  out.time = bf16.time / std::max(1.0, peaks * rule.share) + cast.time;
+  out.spread = std::hypot(bf16.spread, rule.spread);
+  out.provenance = Provenance::derived;
+  return out;
+}
+
 Estimate Calibration::host_copy(Bytes bytes) const {
   const HostCosts& host = data_->host;
   const double rate = host.copy_share * data_->device.pcie_one_way.value;

@@ -76,6 +76,10 @@ class Calibration {
   Estimate collective(Collective kind, const GroupLinks& links, Bytes bytes) const;
   // All-to-all with uneven tiers: bytes each rank sends inside its node and out of it.
   Estimate all_to_all(const GroupLinks& links, double intra_bytes, double inter_bytes) const;
+  // A GEMM of a low-precision recipe ("fp8-current", ...): the bf16 one, faster by `peaks` (the GPU's
+  // data-sheet ratio) times the share that recipe reaches, and the casts of its operands.
+  Estimate low_precision(std::string_view recipe, const Estimate& bf16, double peaks, double cast_elements) const;
+  bool knows_recipe(std::string_view recipe) const;
   // Device to host or back, per GPU.
   Estimate host_copy(Bytes bytes) const;
 

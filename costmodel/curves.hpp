@@ -168,6 +168,14 @@ struct CarryOver {
 };
 TW_DESCRIBE(CarryOver, gemm_share, attention_share, fused_share, link_scale, nvls, spread, source);
 
+// GEMMs of one low-precision recipe: `share` of the data-sheet ratio to bf16 is reached, and every
+// activation and gradient element is cast on the way: bytes read and written per element.
+struct LowPrecisionRule {
+  double share = 0, cast_bytes = 0, spread = 0;
+  std::string source;
+};
+TW_DESCRIBE(LowPrecisionRule, share, cast_bytes, spread, source);
+
 struct DerivedPasses {  // dgrad and wgrad: the same tiles with their own shapes, no rows
   double spread = 0;
   std::string source;
@@ -193,9 +201,10 @@ struct CalibrationFile {
   LinkCurves links;
   HostCosts host;
   std::map<std::string, CarryOver> carry_over;  // by architecture
+  Defaulted<std::map<std::string, LowPrecisionRule>> low_precision;  // by recipe; all derived so far
 };
 TW_DESCRIBE(CalibrationFile, title, date, driver, command, inputs, device, gemm, grouped_gemm, passes,
-            attention, elementwise, links, host, carry_over);
+            attention, elementwise, links, host, carry_over, low_precision);
 
 struct Calibration::Data : CalibrationFile {
   std::string name;

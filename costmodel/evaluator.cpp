@@ -103,6 +103,7 @@ Cost Evaluator::cost(const Layout& layout) { return step_cost(cache_->context, c
 Cost Evaluator::cost(const Layout& layout, std::vector<StageDetail>& stages) {
   return step_cost(cache_->context, chain(layout), &stages);
 }
+MemoryUse Evaluator::memory(const Layout& layout) { return peak_memory(cache_->context, chain(layout)); }
 const StepContext& Evaluator::context() const { return cache_->context; }
 
 }  // namespace tw

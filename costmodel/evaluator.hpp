@@ -23,7 +23,8 @@ class Evaluator {
   // The layout must be legal for the job.
   Cost cost(const Layout& layout);
   Cost cost(const Layout& layout, std::vector<StageDetail>& stages);
-  // Memory alone, without any time: what the search asks first.
+  // Memory of the worst stage alone, without any time: what the search asks first.
+  MemoryUse memory(const Layout& layout);
   const StepContext& context() const;
   // The cached links, for op lists and explanations.
   Chain chain(const Layout& layout);

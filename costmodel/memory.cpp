@@ -55,13 +55,13 @@ void StageMemory::hold(const HeldChunk& chunk) {
   }
   if (!chunk.head) return;
   // The head's micro-batch goes straight from forward to backward: one set of logits is alive.
-  add_states(chain_.state->head, 1);
+  add_states(*chunk.head_state, 1);
   add_kept(chain_.pass->head, 1);
   const std::int64_t logits = logit_bytes(context_, *chain_.layout);
   use_[MemoryPart::activations] -= logits;  // kept by the loss, shown as logits
   const double copies = context_.machine.profile->memory.logit_copies * static_cast<double>(2 * logits);
   use_[MemoryPart::logits] += logits + std::llround(copies);
-  gathered_ = std::max(gathered_, chain_.state->head.gathered);
+  gathered_ = std::max(gathered_, chunk.head_state->gathered);
 }
 
 MemoryUse StageMemory::use() const {

@@ -13,6 +13,7 @@ struct HeldChunk {
   KindCounts plain{};        // layers that full:N leaves alone
   std::int32_t in_flight = 1;
   bool embedding = false, head = false;
+  const KindState* head_state = nullptr;  // where it holds the head
 };
 
 class StageMemory {

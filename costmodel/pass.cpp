@@ -59,7 +59,6 @@ PassCost pass_cost(const EmitInput& input, const Machine& machine, Pricer& price
   }
   out.embedding = priced(emit_embedding(input), out.links, machine, pricer);
   out.head = priced(emit_head(input), out.links, machine, pricer);
-  if (input.model->tied_embeddings) out.head.weights.attention += out.embedding.weights.attention;
   return out;
 }
 

@@ -99,6 +99,24 @@ Estimate Pricer::kernel(const Op& op) {
   return out;
 }
 
+// Elements cast for one GEMM: the forward casts its input, the dgrad the gradient of its output; the
+// wgrad reads the transposed copies that both left.
+static double cast_elements(const Work& work) {
+  const auto of = [](double m, double n, double k, GemmPass pass) {
+    return pass == GemmPass::forward ? m * k : pass == GemmPass::dgrad ? m * n : 0.0;
+  };
+  const auto size = [](std::int64_t value) { return static_cast<double>(value); };
+  if (const auto* g = std::get_if<GemmShape>(&work)) return of(size(g->m), size(g->n), size(g->k), g->pass);
+  const auto& e = std::get<GroupedGemmShape>(work);
+  return of(size(e.groups) * e.rows, size(e.n), size(e.k), e.pass);
+}
+
+Estimate Pricer::low_precision(const Op& op) {
+  const Gpu& gpu = machine_.cluster->device;
+  const FlopsPerSec peak = precision_ == Precision::nvfp4 ? *gpu.fp4 : *gpu.fp8;
+  return machine_.calibration->low_precision(name_of(precision_), kernel(op), peak / gpu.bf16, cast_elements(op.work));
+}
+
 Estimate Pricer::estimate(const Op& op, const PassLinks& links) {
   const Calibration& k = *machine_.calibration;
   if (const auto* c = std::get_if<CollectiveWork>(&op.work)) {
@@ -112,6 +130,7 @@ Estimate Pricer::estimate(const Op& op, const PassLinks& links) {
     hop.time = hop.time * r->hops;
     return hop;
   }
+  if (op.low_precision && precision_ != Precision::bf16) return low_precision(op);
   if (std::holds_alternative<Synchronise>(op.work)) return {k.synchronise(), 0, CurveId::host, Provenance::derived, false};
   return kernel(op);
 }

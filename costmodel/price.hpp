@@ -49,6 +49,7 @@ GroupLinks links_of(const Fabric& fabric, const std::vector<Axis>& axes);
 class Pricer {
  public:
   Pricer(const Machine& machine, Precision precision) : machine_(machine), precision_(precision) {}
+  void set(Dispatch how, Precision precision) { dispatch_ = how, precision_ = precision; }
   PricedOp price(const Op& op, const PassLinks& links);
   PricedList price(const OpList& ops, std::int16_t output, const PassLinks& links);
 
@@ -60,14 +61,12 @@ class Pricer {
   Estimate estimate(const Op& op, const PassLinks& links);
   Estimate dispatch(const DispatchWork& work, const GroupLinks& links, Dispatch how) const;
   Estimate kernel(const Op& op);
+  Estimate low_precision(const Op& op);
 
   Machine machine_;
   Precision precision_;
   Dispatch dispatch_ = Dispatch::direct;
   std::unordered_map<std::uint64_t, Estimate> known_;  // kernels by shape
-
- public:
-  void set(Dispatch how, Precision precision) { dispatch_ = how, precision_ = precision; }
 };
 
 }  // namespace tw

@@ -101,6 +101,11 @@ class Window {
 // State traffic shares the links of its tier with the layer's own collectives: together they cannot
 // take longer than the layer. The rest is exposed.
 void share_links(LayerTime& time, const StateOps& state, const Window& window) {
+  if (state.gather && state.reduce) {  // one stream: the window is too short to see its backlog
+    const double over = std::max(0.0, state.gather->seconds + state.reduce->seconds - time.seconds);
+    time.seconds += over;
+    time.terms.add(state.reduce->term, state.reduce->curve, over, state.reduce->spread);
+  }
   for (const PricedOp* op : {state.gather, state.reduce}) {
     if (!op) continue;
     double load = window.network_busy(op->network_tier) + op->seconds;

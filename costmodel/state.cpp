@@ -103,15 +103,21 @@ double optimizer_seconds(const LocalWeights& w, const Traffic& t) {
   return t.machine.calibration->elementwise(Bytes(std::llround(elements * (norm + step)))).time.value;
 }
 
+// Traffic that nothing overlaps.
+void wait_for(LayerTime& time, const PricedOp& op) {
+  time.seconds += op.seconds;
+  time.terms.add(op.term, op.curve, op.seconds, op.spread);
+}
+
 struct Schedule {
   bool gather_every, reduce_every;
 };
 
-KindState kind_state(const KindPass& pass, const Traffic& t, Schedule when) {
+KindState kind_state(const KindPass& pass, const LocalWeights& weights, const Traffic& t, Schedule when) {
   KindState out;
-  fill_bytes(out, pass.weights, t);
-  out.optimizer = optimizer_seconds(pass.weights, t);
-  const PricedOp gather = t.gather(pass.weights), reduce = t.reduce(pass.weights);
+  fill_bytes(out, weights, t);
+  out.optimizer = optimizer_seconds(weights, t);
+  const PricedOp gather = t.gather(weights), reduce = t.reduce(weights);
   out.gather = gather.seconds, out.reduce = reduce.seconds;
   const double slowdown = t.machine.calibration->compute_slowdown();
   const StateMechanisms& s = t.state();
@@ -122,6 +128,8 @@ KindState kind_state(const KindPass& pass, const Traffic& t, Schedule when) {
   const bool state_in_backward = both || (when.reduce_every && under);
   out.b = state_in_backward ? resolve(pass.backward, {both ? prefetch : nullptr, when.reduce_every ? under : nullptr}, slowdown)
                             : pass.b;
+  if (when.gather_every && !prefetch) wait_for(out.f, gather), wait_for(out.b, gather);
+  if (when.reduce_every && !under) wait_for(out.b, reduce);
   if (!when.gather_every && gather.seconds > 0) {
     out.first_extra = prefetch ? resolve(pass.forward, {prefetch, nullptr}, slowdown).seconds - pass.f.seconds : gather.seconds;
   }
@@ -152,6 +160,17 @@ std::int64_t communicator_bytes(const Layout& l, const Job& job, const Calibrati
   return bytes;
 }
 
+// First and last stage hold the table; their gradients are all-reduced between the two.
+void add_tied_head(StateCost& out, const PassCost& pass, const Traffic& t, Schedule when) {
+  LocalWeights weights = pass.head.weights;
+  weights.attention += pass.embedding.weights.attention;
+  out.tied_head = kind_state(pass.head, weights, t, when);
+  const std::int32_t stride = RankGrid(t.layout).group_axes(attention_group(bit(Dim::pp))).front().stride;
+  const GroupLinks link = t.machine.fabric->path(Rank(0), Rank((t.layout.pp - 1) * stride));
+  const Bytes table(pass.embedding.weights.attention * size_of(t.state().reduce));
+  out.tied_reduce = t.machine.calibration->collective(Collective::all_reduce, link, table).time.value;
+}
+
 }  // namespace
 
 StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job, const Machine& machine) {
@@ -164,9 +183,10 @@ StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job,
   out.gathers_every = layout.zero >= 3;
   out.reduces_every = layout.zero >= 3 || (layout.zero == 2 && s.reduce_every_microbatch);
   const Schedule when{out.gathers_every, out.reduces_every};
-  for (const KindPass& kind : pass.kinds) out.kinds.push_back(kind_state(kind, traffic, when));
-  out.embedding = kind_state(pass.embedding, traffic, when);
-  out.head = kind_state(pass.head, traffic, when);
+  for (const KindPass& kind : pass.kinds) out.kinds.push_back(kind_state(kind, kind.weights, traffic, when));
+  out.embedding = kind_state(pass.embedding, pass.embedding.weights, traffic, when);
+  out.head = kind_state(pass.head, pass.head.weights, traffic, when);
+  if (job.model->tied_embeddings && layout.pp > 1) add_tied_head(out, pass, traffic, when);
   out.gather = traffic.gather(pass.kinds.front().weights);
   out.reduce = traffic.reduce(pass.kinds.front().weights);
   return out;

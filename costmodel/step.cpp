@@ -49,6 +49,12 @@ class Step {
     });
   }
 
+  MemoryUse peak() {
+    split();
+    memory(nullptr);
+    return cost_.memory;
+  }
+
   Cost run(std::vector<StageDetail>* details) {
     split();
     memory(details);
@@ -84,6 +90,15 @@ class Step {
     return x_.before[static_cast<std::size_t>(to)][kind] - x_.before[static_cast<std::size_t>(from)][kind];
   }
 
+  bool prefetches() const { return c_.state->gathers_every && x_.machine.profile->state.overlap_gather; }
+
+  // With tied embeddings a head whose device also holds the embedding uses its table.
+  bool copies_table() const {
+    return x_.job.model->tied_embeddings &&
+           schedule_.device(shape_, 0, 0) != schedule_.device(shape_, chunks_ - 1, schedule_.weight_copies - 1);
+  }
+  const KindState& head_state() const { return copies_table() ? c_.state->tied_head : c_.state->head; }
+
   // Calls add(KindPass, KindState, layers) for everything a chunk holds.
   template <class F>
   void each_part(const Chunk& chunk, F&& add) const {
@@ -92,7 +107,7 @@ class Step {
       if (chunk.plain[k] > 0) add(c_.plain->kinds[k], c_.plain_state->kinds[k], chunk.plain[k]);
     }
     if (chunk.embedding) add(c_.pass->embedding, c_.state->embedding, 1);
-    if (chunk.head) add(c_.pass->head, c_.state->head, 1);
+    if (chunk.head) add(c_.pass->head, head_state(), 1);
   }
 
   ChunkTime chunk_time(const Chunk& chunk) const {
@@ -111,7 +126,7 @@ class Step {
       if (pairs) t.hidden += layers * double{state.f.terms[Term::ep] + pass.b.terms[Term::ep]};
     });
     // The first layer's parameters are gathered before anything can hide them.
-    if (c_.state->gathers_every) t.forward += c_.state->kinds.front().gather;
+    if (prefetches()) t.forward += c_.state->kinds.front().gather;
     return t;
   }
 
@@ -136,7 +151,7 @@ class Step {
     each_held([&](std::int32_t s, std::int32_t c, double) {
       const Chunk& chunk = chunk_[static_cast<std::size_t>(c)];
       held[static_cast<std::size_t>(s)].hold(
-          {chunk.own, chunk.plain, schedule_.in_flight(shape_, s, c), chunk.embedding, chunk.head});
+          {chunk.own, chunk.plain, schedule_.in_flight(shape_, s, c), chunk.embedding, chunk.head, &head_state()});
     });
     std::int64_t most = -1;
     for (std::int32_t s = 0; s < l_.pp; ++s) {
@@ -184,7 +199,7 @@ class Step {
         sum.add(pass.input.terms, times * n);
         sum.add(pass.w.terms, times * n);
       });
-      if (c_.state->gathers_every) {
+      if (prefetches()) {
         sum.add(Term::gather, c_.state->gather.curve, times * c_.state->kinds.front().gather, c_.state->gather.spread);
       }
     });
@@ -229,7 +244,7 @@ class Step {
     const StateCost& state = *c_.state;
     const bool early = x_.machine.profile->state.overlap_gather;
     t.add(Term::gather, state.gather.curve, early ? extra.first : extra.gathers, state.gather.spread);
-    t.add(Term::reduce, state.reduce.curve, extra.last, state.reduce.spread);
+    t.add(Term::reduce, state.reduce.curve, extra.last + (copies_table() ? state.tied_reduce : 0), state.reduce.spread);
     const double norm = x_.machine.calibration->synchronise().value;
     t.add(Term::optimizer, CurveId::elementwise, extra.optimizer + norm, 0);
     t.add(Term::host, CurveId::host, x_.per_step, 0);
@@ -268,6 +283,8 @@ class Step {
 void each_part_of_stage(const StepContext& context, const Chain& chain, std::int32_t stage, const PartVisitor& part) {
   Step(context, chain).visit(stage, part);
 }
+
+MemoryUse peak_memory(const StepContext& context, const Chain& chain) { return Step(context, chain).peak(); }
 
 Cost step_cost(const StepContext& context, const Chain& chain, std::vector<StageDetail>* stages) {
   return Step(context, chain).run(stages);

@@ -173,13 +173,19 @@ class Walker {
     });
   }
 
+  bool runs_zero() const {
+    const Layout& l = layout_;
+    if (l.zero == 0) return space_.zero0_with_dp || l.dp * l.cp == 1;
+    return l.zero < 3 || l.pp == 1 || space_.zero3_with_pp;
+  }
+
   void walk_state() {
     Layout& l = layout_;
     l.zero = l.hsdp = 0;  // sharding only adds rules, so what breaks without it is broken with it
     if (!obeys(Link::state)) return;
     each(values_.offload, l.offload, [&] {
       each(values_.zero, l.zero, [&] {
-        if (l.zero == 3 && l.pp > 1 && !space_.zero3_with_pp && !space_.fixed.has(LayoutKey::zero)) return;
+        if (!space_.fixed.has(LayoutKey::zero) && !runs_zero()) return;
         each(values_.hsdp, l.hsdp, [&] {
           if (!obeys(Link::state)) return;
           changed_ = std::min(changed_, Link::state);

@@ -42,6 +42,7 @@ struct SearchSpace {
   bool hsdp = true;           // false: hsdp = 0
   bool vpp = true;            // false: vpp = 1
   bool zero3_with_pp = true;  // false: zero 3 only with pp = 1
+  bool zero0_with_dp = true;  // false: zero 0 only with dp*cp = 1, where nothing can be sharded
   std::uint8_t schedules = mask_of(kSchedule1F1B) | mask_of(kScheduleInterleaved);  // bit per index
   std::uint8_t zeros = 0b1111;                                                      // bit per stage
   std::uint8_t cp_kinds = mask_of(CpKind::zigzag);

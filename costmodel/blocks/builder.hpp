@@ -50,6 +50,7 @@ struct PointwiseSpec {
   double forward_bytes = 0, backward_bytes = 0;  // per rank
   bool keeps_input = false;
   bool keeps_output = false;
+  bool moves_rows = false;  // only reorders: the gradient passes in the placement it has, partial sums too
   Module module = Module::other;
   Term term = Term::elementwise;
   std::int16_t launches = 1;
@@ -152,6 +153,8 @@ class Builder {
   Ready regather(const Node& node);
   void replay_for(const Node& reader);
   void replay(std::int32_t index);
+  void make_ready(TensorId id);
+  Module checkpoint(Module module) const;
   TensorId stored(TensorId id) const;
 
   bool module_recomputed(Module module) const;

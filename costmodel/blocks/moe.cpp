@@ -52,7 +52,7 @@ TensorId route(Builder& b, const Moe& moe, TensorId tokens) {
 // Rows in the order of experts; with several experts per rank, rows that arrive by source are sorted
 // once more by expert.
 TensorId reorder(Builder& b, std::string_view name, TensorId x, const TensorSpec& out, double bytes) {
-  return b.pointwise({.name = name, .out = out, .forward_bytes = bytes, .backward_bytes = bytes}, {x});
+  return b.pointwise({.name = name, .out = out, .forward_bytes = bytes, .backward_bytes = bytes, .moves_rows = true}, {x});
 }
 
 TensorId experts(Builder& b, const Moe& moe, TensorId arrived, double rows) {

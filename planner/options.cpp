@@ -1,0 +1,42 @@
+#include "planner/options.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include "planner/problem.hpp"
+
+namespace tw {
+
+CLI::Option* text_option(CLI::App& app, const char* name, std::string& value, const std::string& help) {
+  const auto refuse_empty = [](const std::string& text) {
+    return text.empty() ? std::string("is empty; give a value or leave the option out") : std::string();
+  };
+  CLI::Option* option = app.add_option(name, value, help)->check(refuse_empty);
+  if (!value.empty()) option->capture_default_str();
+  return option->type_name("")->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+}
+
+void add_options(CLI::App& app, Asked& asked) {
+  const auto option = [&](const char* name, std::string& value, const char* help) {
+    return text_option(app, name, value, help);
+  };
+  option("--model", asked.model, "M: a Hugging Face config.json, or a name (trainwright list models)")->required();
+  option("--cluster", asked.cluster,
+         "C: a file, or a name (trainwright list clusters), either with :GPUS to resize it, as in h100-sxm:64")
+      ->required();
+  option("--global-batch", asked.global_batch, "B: sequences per step, over all GPUs")->required();
+  option("--seq", asked.seq, "S: tokens per sequence")->required();
+  option("--calibration", asked.calibration,
+         "K: what kernels and links cost (trainwright list calibrations); default: the cluster's own");
+  option("--framework", asked.framework,
+         "F: whose kernels, overlap and memory are priced, and which layouts it can run (trainwright list "
+         "frameworks); any: megatron's costs with no limit on layouts");
+  option("--precision", asked.precision, "of matrix products");
+  option("--headroom", asked.headroom, "device memory to leave free");
+  option("--expert-load", asked.expert_load, "tokens of the busiest expert rank over the mean; 1: balanced");
+  option("--capacity-factor", asked.capacity_factor,
+         "every expert gets exactly this times the mean; default: dropless");
+  option("--json", asked.json, "FILE: the result as JSON; - for standard output, which then carries nothing else");
+  app.add_flag("--quiet", asked.quiet, "the answer alone: no tables, no progress");
+}
+
+}  // namespace tw

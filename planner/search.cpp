@@ -1,0 +1,88 @@
+#include "planner/search.hpp"
+
+#include <chrono>
+
+#include "planner/near_miss.hpp"
+#include "planner/smallest.hpp"
+
+namespace tw {
+namespace {
+
+constexpr std::int64_t kReportEvery = 1 << 10;
+constexpr double kLittleOver = 0.1;  // of the limit: layouts worth a look although they do not fit
+constexpr std::size_t kFastMisses = 3;
+
+class Search {
+ public:
+  Search(const Problem& problem, const SearchSpace& space, std::size_t top)
+      : problem_(problem), space_(space), evaluator_(problem.job, problem.machine, problem.inputs.settings),
+        limit_(evaluator_.context().limit.count), best_(top), nearest_(1), fast_misses_(kFastMisses) {}
+
+  SearchResult run(const ProgressReport& report) {
+    const auto start = std::chrono::steady_clock::now();
+    // A first walk only counts: it costs a hundredth of pricing and gives progress its end.
+    const std::int64_t total = report ? for_each_layout(space_, problem_.job, [](const Layout&, Link) {}).legal : 0;
+    std::int64_t seen = 0;
+    SearchResult out;
+    out.searched.legal = for_each_layout(space_, problem_.job, [&](const Layout& layout, Link) {
+      if (report && ++seen % kReportEvery == 0) report(static_cast<double>(seen) / static_cast<double>(total));
+      look_at(layout);
+    }).legal;
+    out.searched.evaluated = evaluated_;
+    out.searched.refused_by_memory = out.searched.legal - evaluated_;
+    out.searched.proven = true;
+    out.best = best_.take();
+    out.near_misses = near_misses(out.best);
+    out.searched.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return out;
+  }
+
+ private:
+  // Ties in time go to less memory: what is free is worth something.
+  using Key = std::pair<double, std::int64_t>;
+
+  void look_at(const Layout& layout) {
+    const std::int64_t peak = evaluator_.memory(layout).total();
+    if (peak > limit_) return refuse(layout, peak - limit_);
+    ++evaluated_;
+    const Cost cost = evaluator_.cost(layout);
+    const Key key{cost.step_seconds, peak};
+    if (best_.wants(key)) best_.add(key, {layout, cost});
+  }
+
+  void refuse(const Layout& layout, std::int64_t over) {
+    if (nearest_.wants(over)) nearest_.add(over, layout);
+    if (static_cast<double>(over) > kLittleOver * static_cast<double>(limit_)) return;
+    const Key key{evaluator_.cost(layout).step_seconds, over};
+    if (fast_misses_.wants(key)) fast_misses_.add(key, layout);
+  }
+
+  // The nearest, and those that would have won.
+  std::vector<NearMiss> near_misses(const std::vector<RankedLayout>& best) {
+    std::vector<NearMiss> out;
+    for (const Layout& layout : nearest_.take()) out.push_back(explain_miss(evaluator_, space_, layout));
+    for (const Layout& layout : fast_misses_.take()) {
+      if (!out.empty() && layout == out.front().layout) continue;
+      NearMiss miss = explain_miss(evaluator_, space_, layout);
+      if (best.empty() || miss.cost.step_seconds < best.front().cost.step_seconds) out.push_back(std::move(miss));
+    }
+    return out;
+  }
+
+  const Problem& problem_;
+  const SearchSpace& space_;
+  Evaluator evaluator_;
+  std::int64_t limit_;
+  Smallest<Key, RankedLayout> best_;
+  Smallest<std::int64_t, Layout> nearest_;
+  Smallest<Key, Layout> fast_misses_;
+  std::int64_t evaluated_ = 0;
+};
+
+}  // namespace
+
+SearchResult search(const Problem& problem, const SearchSpace& space, std::size_t top, const ProgressReport& report) {
+  return Search(problem, space, top).run(report);
+}
+
+}  // namespace tw

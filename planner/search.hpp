@@ -1,0 +1,28 @@
+// Exhaustive search: every layout of a space, memory before time, the best by step time, then by peak
+// memory. The same question gives the same answer; ties go to what the enumerator names first.
+#pragma once
+
+#include <functional>
+
+#include "planner/enumerate.hpp"
+#include "planner/problem.hpp"
+
+namespace tw {
+
+struct RankedLayout {
+  Layout layout;
+  Cost cost;
+};
+
+struct SearchResult {
+  Searched searched;
+  std::vector<RankedLayout> best;     // fastest first
+  std::vector<NearMiss> near_misses;  // see CountResult
+};
+
+// Called now and then with the share of the space that is done, 0 to 1.
+using ProgressReport = std::function<void(double share)>;
+
+SearchResult search(const Problem& problem, const SearchSpace& space, std::size_t top, const ProgressReport& report);
+
+}  // namespace tw

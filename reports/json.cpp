@@ -1,0 +1,157 @@
+#include "reports/json.hpp"
+
+namespace tw {
+namespace {
+
+double gib_of(std::int64_t bytes) { return in_gib(Bytes(bytes)); }
+
+Json memory_json(const MemoryUse& memory) {
+  Json out = Json::object();
+  out.set("peak", gib_of(memory.total()));
+  for (int i = 0; i < kMemoryParts; ++i) {
+    const auto part = static_cast<MemoryPart>(i);
+    out.set(name_of(part), gib_of(memory[part]));
+  }
+  return out;
+}
+
+// Empty when the layout fits.
+Json reasons_json(const Cost& cost, Bytes limit) {
+  Json out = Json::array();
+  if (cost.fits) return out;
+  out.push(Json::object()
+               .set("term", "memory")
+               .set("needed", gib_of(cost.memory.total()))
+               .set("available", in_gib(limit))
+               .set("unit", "GiB")
+               .set("stage", cost.worst_stage));
+  return out;
+}
+
+Json terms_json(const std::vector<TermPrediction>& terms) {
+  Json out = Json::array();
+  for (const TermPrediction& term : terms) {
+    if (term.seconds == 0 && term.exposed == 0) continue;
+    out.push(Json::object()
+                 .set("name", name_of(term.term))
+                 .set("seconds", term.seconds)
+                 .set("exposed_seconds", term.exposed)
+                 .set("source", name_of(term.provenance))
+                 .set("extrapolated", term.extrapolated));
+  }
+  return out;
+}
+
+Json stages_json(const std::vector<StageDetail>& stages) {
+  Json out = Json::array();
+  for (const StageDetail& stage : stages) {
+    out.push(Json::object().set("memory_gib", memory_json(stage.memory)).set("time_s", stage.work));
+  }
+  return out;
+}
+
+void add_question(Json& out, const Question& q) {
+  out.set("model", q.model).set("cluster", q.cluster).set("gpus", q.gpus).set("calibration", q.calibration);
+  out.set("framework", q.framework).set("precision", q.precision);
+  out.set("global_batch", q.global_batch).set("seq", q.seq).set("headroom_gib", in_gib(q.headroom));
+  out.set("expert_load", q.routing.max_over_mean).set("capacity_factor", q.routing.capacity_factor);
+}
+
+void add_prediction(Json& out, const Prediction& p) {
+  out.set("layout", to_string(p.layout));
+  out.set("feasible", p.cost.fits).set("reasons", reasons_json(p.cost, p.limit));
+  out.set("step_time_s", p.cost.step_seconds).set("step_time_low_s", p.low_seconds);
+  out.set("step_time_high_s", p.high_seconds);
+  // Every sequence is seen once: dp splits the batch and nothing repeats it.
+  out.set("tokens_per_s", p.tokens_per_s).set("unique_tokens_per_s", p.tokens_per_s);
+  out.set("parameters", p.parameters.total).set("active_parameters", p.parameters.active);
+  out.set("tokens_per_s_per_gpu", p.tokens_per_s_per_gpu).set("model_tflops_per_gpu", p.model_tflops_per_gpu);
+  out.set("mfu", p.mfu).set("hfu", p.hfu);
+  out.set("memory_gib", memory_json(p.cost.memory)).set("memory_limit_gib", in_gib(p.limit));
+  out.set("worst_stage", p.cost.worst_stage).set("bottleneck_stage", p.cost.bottleneck_stage);
+  out.set("stages", stages_json(p.stages)).set("terms", terms_json(p.terms));
+}
+
+Json searched_json(const Searched& s) {
+  return Json::object()
+      .set("legal", s.legal)
+      .set("evaluated", s.evaluated)
+      .set("refused_by_memory", s.refused_by_memory)
+      .set("pruned_by_bound", s.pruned_by_bound)
+      .set("seconds", s.seconds)
+      .set("proven", s.proven);
+}
+
+Json behind_json(const Comparison& c) {
+  Json terms = Json::array();
+  for (const TermDifference& term : c.terms) {
+    terms.push(Json::object().set("name", name_of(term.term)).set("seconds", term.seconds));
+  }
+  return Json::object()
+      .set("seconds", c.seconds)
+      .set("spread_s", c.spread)
+      .set("distinguishable", c.distinguishable)
+      .set("terms", terms);
+}
+
+Json layouts_json(const Question& question, const CountResult& count) {
+  Json out = Json::array();
+  Question own = question;
+  own.gpus = count.gpus;
+  for (std::size_t i = 0; i < count.best.size(); ++i) {
+    Json layout = Json::object().set("schema", kPredictSchema);
+    add_question(layout, own);
+    add_prediction(layout, count.best[i]);
+    if (i > 0) layout.set("behind_first", behind_json(count.behind[i]));
+    out.push(layout);
+  }
+  return out;
+}
+
+Json near_misses_json(const CountResult& count) {
+  Json out = Json::array();
+  for (const NearMiss& miss : count.near_misses) {
+    out.push(Json::object()
+                 .set("layout", to_string(miss.layout))
+                 .set("reasons", reasons_json(miss.cost, count.limit))
+                 .set("memory_gib", memory_json(miss.cost.memory))
+                 .set("step_time_s", miss.cost.step_seconds)
+                 .set("fits_with", miss.remedy.empty() ? Json() : Json(miss.remedy))
+                 .set("fits_with_step_time_s", miss.remedy.empty() ? Json() : Json(miss.remedy_seconds)));
+  }
+  return out;
+}
+
+Json count_json(const Question& question, const CountResult& count) {
+  Json out = Json::object().set("gpus", count.gpus).set("searched", searched_json(count.searched));
+  if (!count.best.empty()) out.set("step_time_s", count.best.front().cost.step_seconds);
+  return out.set("layouts", layouts_json(question, count)).set("nearest_misses", near_misses_json(count));
+}
+
+}  // namespace
+
+Json to_json(const PredictResult& result) {
+  Json out = Json::object().set("schema", kPredictSchema);
+  add_question(out, result.question);
+  add_prediction(out, result.prediction);
+  Json notes = Json::array();
+  for (const std::string& note : result.notes) notes.push(note);
+  return out.set("notes", notes);
+}
+
+Json to_json(const PlanResult& result) {
+  const CountResult& answer = result.counts[result.answer];
+  Question question = result.question;
+  question.gpus = answer.gpus;
+  Json out = Json::object().set("schema", kPlanSchema);
+  add_question(out, question);
+  out.set("objective", result.objective).set("fixed", result.fixed).set("feasible", !answer.best.empty());
+  out.set("searched", searched_json(answer.searched)).set("layouts", layouts_json(question, answer));
+  out.set("nearest_misses", near_misses_json(answer));
+  if (result.counts.size() < 2) return out;
+  Json counts = Json::array();
+  for (const CountResult& count : result.counts) counts.push(count_json(question, count));
+  return out.set("counts", counts);
+}
+
+}  // namespace tw
