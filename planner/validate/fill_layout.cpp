@@ -89,10 +89,10 @@ class Filler {
   }
 
   void fill_ways() {
-    for (const TextEffect effect : ask_.effects) {
-      if (effect == TextEffect::dedup) base_.dispatch = Dispatch::dedup;
-      if (effect == TextEffect::cp_a2a) base_.cp_kind = CpKind::a2a;
-      if (effect == TextEffect::cp_ring) base_.cp_kind = CpKind::ring;
+    for (const TextRule& effect : ask_.effects) {
+      if (effect.set == TextEffect::dedup) base_.dispatch = Dispatch::dedup;
+      if (effect.set == TextEffect::cp_a2a) base_.cp_kind = CpKind::a2a;
+      if (effect.set == TextEffect::cp_ring) base_.cp_kind = CpKind::ring;
     }
   }
 
@@ -132,6 +132,10 @@ class Filler {
     if (l_.pp && *l_.pp == 1) return {1};
     if (schedule_ == kScheduleZbV || schedule_ == kScheduleDualpipeV) return {2};
     if (schedule_ && *schedule_ != kScheduleInterleaved) return {1};
+    if (!schedule_ && ask_.rule.vpp) {
+      filled_.push_back(fmt::format("layout.vpp: {} by its source", *ask_.rule.vpp));
+      return {*ask_.rule.vpp};
+    }
     Sizes out;
     for (std::int32_t v = schedule_ ? 2 : 1; v <= std::min(kLargestVpp, ask_.job.model->layers()); ++v) out.push_back(v);
     left_open("vpp");
@@ -144,6 +148,10 @@ class Filler {
     if (l_.accumulation && per_rank % *l_.accumulation == 0) {
       filled_.push_back("layout.micro_batch: batch over dp and accumulation");
       return {static_cast<std::int32_t>(per_rank / *l_.accumulation)};
+    }
+    if (ask_.rule.micro_batch) {
+      filled_.push_back(fmt::format("layout.micro_batch: {} by its source", *ask_.rule.micro_batch));
+      return {*ask_.rule.micro_batch};
     }
     left_open("micro_batch");
     return powers_up_to(std::clamp<std::int64_t>(per_rank, 1, kLargestMicroBatch));

@@ -13,7 +13,7 @@ namespace tw::validate {
 struct LayoutAsk {
   const Row& row;
   const SourceRule& rule;
-  const std::vector<TextEffect>& effects;
+  const std::vector<TextRule>& effects;
   const Profile& profile;
   const Job& job;
   bool blackwell = false;

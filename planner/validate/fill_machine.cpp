@@ -111,10 +111,10 @@ void apply_row(const RowLayout& l, Profile& p, std::vector<std::string>& filled)
   filled.push_back(fmt::format("loss kernel {}: read as {}", l.loss_kernel, fused ? "fused" : "unfused"));
 }
 
-void apply_effects(const std::vector<TextEffect>& effects, Profile& p) {
-  for (const TextEffect effect : effects) {
-    if (effect == TextEffect::tp_overlap) p.kernels.tp_overlap = true;
-    if (effect == TextEffect::no_overlap) p.state.overlap_reduce = p.state.overlap_gather = p.kernels.tp_overlap = false;
+void apply_effects(const std::vector<TextRule>& effects, Profile& p) {
+  for (const TextRule& effect : effects) {
+    if (effect.set == TextEffect::tp_overlap) p.kernels.tp_overlap = true;
+    if (effect.set == TextEffect::no_overlap) p.state.overlap_reduce = p.state.overlap_gather = p.kernels.tp_overlap = false;
   }
 }
 

@@ -139,12 +139,14 @@ class RowCase {
 
   Routing routing(const Job& job) {
     Routing out;
-    const bool drops = std::find(effects_.begin(), effects_.end(), TextEffect::capacity) != effects_.end();
     if (!job.model->has_moe()) return out;
     if (rule_.capacity_factor) out.capacity_factor = *rule_.capacity_factor;
-    if (drops) out.capacity_factor = 1;
+    for (const TextRule& effect : effects_) {
+      if (effect.set == TextEffect::capacity) out.capacity_factor = 1;
+      if (effect.set == TextEffect::skew) out.max_over_mean = effect.value.value_or(1);
+    }
     out_.filled.push_back(out.capacity_factor > 0 ? fmt::format("routing: capacity factor {}", out.capacity_factor)
-                                                  : std::string("routing: balanced"));
+                                                  : fmt::format("routing: busiest rank {} times the mean", out.max_over_mean));
     return out;
   }
 
@@ -172,7 +174,7 @@ class RowCase {
   const SourceRules& rules_;
   const Settings& settings_;
   const SourceRule& rule_;
-  std::vector<TextEffect> effects_;
+  std::vector<TextRule> effects_;
   ValidatedRow out_;
 };
 

@@ -24,10 +24,10 @@ const SourceRule& SourceRules::of(const Row& row) const {
   return *std::find_if(rules.begin(), rules.end(), all_in);
 }
 
-std::vector<TextEffect> SourceRules::effects(const Row& row) const {
-  std::vector<TextEffect> out;
+std::vector<TextRule> SourceRules::effects(const Row& row) const {
+  std::vector<TextRule> out;
   for (const TextRule& rule : texts) {
-    if (mentions(row.notes, rule.match) || mentions(row.id, rule.match)) out.push_back(rule.set);
+    if (mentions(row.notes, rule.match) || mentions(row.id, rule.match)) out.push_back(rule);
   }
   return out;
 }

@@ -26,31 +26,33 @@ struct SourceRule {
   std::optional<std::int32_t> zero;      // where the row does not say
   std::optional<std::string> recompute;  // the same
   std::optional<bool> sp;
-  std::optional<std::int32_t> vocab;
+  std::optional<std::int32_t> vocab, vpp, micro_batch;
   std::optional<double> capacity_factor;
   std::optional<std::string> memory;     // which memory a row means that does not say: reserved, ...
   std::optional<std::string> attention;  // kernel that the source names, whatever the profile has
   std::string source;
 };
-TW_DESCRIBE(SourceRule, match, frameworks, flops, zero, recompute, sp, vocab, capacity_factor, memory, attention,
+TW_DESCRIBE(SourceRule, match, frameworks, flops, zero, recompute, sp, vocab, vpp, micro_batch, capacity_factor, memory, attention,
             source);
 
 // Words in a row's notes that say a mechanism.
-enum class TextEffect : std::uint8_t { tp_overlap, no_overlap, dedup, capacity, cp_a2a, cp_ring };
+enum class TextEffect : std::uint8_t { tp_overlap, no_overlap, dedup, capacity, skew, cp_a2a, cp_ring };
 constexpr auto enum_names(const TextEffect*) {
-  return std::array<std::pair<TextEffect, std::string_view>, 6>{{{TextEffect::tp_overlap, "tp_overlap"},
+  return std::array<std::pair<TextEffect, std::string_view>, 7>{{{TextEffect::tp_overlap, "tp_overlap"},
                                                                  {TextEffect::no_overlap, "no_overlap"},
                                                                  {TextEffect::dedup, "dedup"},
                                                                  {TextEffect::capacity, "capacity"},
+                                                                 {TextEffect::skew, "skew"},
                                                                  {TextEffect::cp_a2a, "cp_a2a"},
                                                                  {TextEffect::cp_ring, "cp_ring"}}};
 }
 struct TextRule {
   std::string match;
   TextEffect set = TextEffect::dedup;
+  std::optional<double> value;  // skew: busiest over mean rank
   std::string source;
 };
-TW_DESCRIBE(TextRule, match, set, source);
+TW_DESCRIBE(TextRule, match, set, value, source);
 
 struct SourceRules {
   std::string title;
@@ -58,7 +60,7 @@ struct SourceRules {
   std::vector<TextRule> texts;
 
   const SourceRule& of(const Row& row) const;
-  std::vector<TextEffect> effects(const Row& row) const;
+  std::vector<TextRule> effects(const Row& row) const;
 };
 TW_DESCRIBE(SourceRules, title, rules, texts);
 
