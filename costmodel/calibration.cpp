@@ -195,6 +195,13 @@ Estimate Calibration::all_to_all(const GroupLinks& links, double intra_bytes, do
       link_reach(data_->links, curve, {Collective::all_to_all, links, intra_bytes + inter_bytes, {}}));
 }
 
+double Calibration::sustained(CurveId curve) const {
+  const SustainedLoad& load = *data_->sustained;
+  if (curve == CurveId::gemm || curve == CurveId::grouped_gemm) return load.gemm;
+  if (curve == CurveId::attention) return load.attention;
+  return curve == CurveId::elementwise ? load.elementwise : 1;
+}
+
 bool Calibration::knows_recipe(std::string_view recipe) const {
   return data_->low_precision->count(std::string(recipe)) > 0;
 }

@@ -76,6 +76,8 @@ class Calibration {
   Estimate collective(Collective kind, const GroupLinks& links, Bytes bytes) const;
   // All-to-all with uneven tiers: bytes each rank sends inside its node and out of it.
   Estimate all_to_all(const GroupLinks& links, double intra_bytes, double inter_bytes) const;
+  // How much longer a kernel of this curve takes in the middle of training than in a burst.
+  double sustained(CurveId curve) const;
   // A GEMM of a low-precision recipe ("fp8-current", ...): the bf16 one, faster by `peaks` (the GPU's
   // data-sheet ratio) times the share that recipe reaches, and the casts of its operands.
   Estimate low_precision(std::string_view recipe, const Estimate& bf16, double peaks, double cast_elements) const;

@@ -190,12 +190,21 @@ struct FitInputs {
 };
 TW_DESCRIBE(FitInputs, kernels, collectives, published);
 
+// Times in the middle of training over times in a burst: the chip at its power limit. Each curve
+// keeps its burst rows; the pricer multiplies.
+struct SustainedLoad {
+  double gemm = 1, attention = 1, elementwise = 1;
+  std::string source;
+};
+TW_DESCRIBE(SustainedLoad, gemm, attention, elementwise, source);
+
 struct CalibrationFile {
   std::string title, date, driver, command;
   Defaulted<FitInputs> inputs;
   CalibratedDevice device;
   GemmCurve gemm, grouped_gemm;
   DerivedPasses passes;
+  Defaulted<SustainedLoad> sustained;
   AttentionCurves attention;
   MemoryCurve elementwise;
   LinkCurves links;
@@ -204,7 +213,7 @@ struct CalibrationFile {
   Defaulted<std::map<std::string, LowPrecisionRule>> low_precision;  // by recipe; all derived so far
 };
 TW_DESCRIBE(CalibrationFile, title, date, driver, command, inputs, device, gemm, grouped_gemm, passes,
-            attention, elementwise, links, host, carry_over, low_precision);
+            sustained, attention, elementwise, links, host, carry_over, low_precision);
 
 struct Calibration::Data : CalibrationFile {
   std::string name;

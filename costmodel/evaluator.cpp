@@ -52,12 +52,18 @@ struct Evaluator::Cache {
   StateKey last_state_key{};
   const StateCost* last_state = nullptr;
 
+  // Between layouts: a chain that was handed out holds until the next one is asked for.
+  void make_room() {
+    if (passes.size() < settings.most_passes) return;
+    states.clear(), passes.clear();
+    last_pass = nullptr, last_state = nullptr;
+  }
+
   const PassCost* pass(PassKey key) {
     key.recompute.full_layers = 0;  // which layers are recomputed is the step's matter
     if (last_pass && key == last_key) return last_pass;
     auto found = passes.find(key);
     if (found == passes.end()) {
-      if (passes.size() >= settings.most_passes) states.clear(), passes.clear(), last_state = nullptr;
       const EmitInput input{context.job.model, context.machine.profile, key, context.job.seq, settings.routing};
       found = passes.emplace(key, std::make_unique<PassCost>(pass_cost(input, context.machine, pricer))).first;
     }
@@ -87,6 +93,7 @@ Evaluator::Evaluator(Evaluator&&) noexcept = default;
 
 Chain Evaluator::chain(const Layout& layout) {
   Chain chain{&layout, nullptr, nullptr, nullptr, nullptr};
+  cache_->make_room();
   const PassKey key = pass_key(layout);
   if (layout.recompute.full && layout.recompute.full_layers > 0) {
     PassKey plain = key;

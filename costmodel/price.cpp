@@ -55,6 +55,16 @@ GroupLinks links_of(const Fabric& fabric, const std::vector<Axis>& axes) {
   return fabric.links(std::span<const GroupAxis>(plain.data(), count));
 }
 
+std::string unpriced_because(Precision precision, const Gpu& gpu, const Calibration& calibration) {
+  if (precision == Precision::bf16) return {};
+  const std::string name(name_of(precision));
+  if (!calibration.knows_recipe(name)) return name + " has no rule in calibration " + calibration.name() + "; legal: bf16";
+  const FlopsPerSec peak = precision == Precision::nvfp4 ? *gpu.fp4 : *gpu.fp8;
+  const bool blackwell_only = precision == Precision::mxfp8 || precision == Precision::nvfp4;
+  const bool has = peak.value > 0 && (!blackwell_only || gpu.fp4->value > 0);
+  return has ? std::string() : gpu.title + " has no tensor cores for " + name;
+}
+
 PassLinks pass_links(const Machine& machine, const PassKey& key) {
   // Groups inside a stage keep their strides whatever dp and pp are, so all other ranks may be dp.
   Layout layout;
@@ -95,6 +105,7 @@ Estimate Pricer::kernel(const Op& op) {
   if (const auto* e = std::get_if<GroupedGemmShape>(&op.work)) out = k.grouped_gemm(*e);
   if (const auto* a = std::get_if<AttentionShape>(&op.work)) out = k.attention(*a);
   if (const auto* m = std::get_if<Elementwise>(&op.work)) out = k.elementwise(m->bytes);
+  out.time = out.time * k.sustained(out.curve);
   known_.emplace(key, out);
   return out;
 }

@@ -46,6 +46,9 @@ struct PassLinks {
 PassLinks pass_links(const Machine& machine, const PassKey& key);
 GroupLinks links_of(const Fabric& fabric, const std::vector<Axis>& axes);
 
+// Empty where GEMMs of this precision can be priced on this GPU, else why not.
+std::string unpriced_because(Precision precision, const Gpu& gpu, const Calibration& calibration);
+
 class Pricer {
  public:
   Pricer(const Machine& machine, Precision precision) : machine_(machine), precision_(precision) {}

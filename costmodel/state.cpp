@@ -139,11 +139,21 @@ KindState kind_state(const KindPass& pass, const LocalWeights& weights, const Tr
   return out;
 }
 
+// The slowest hop between stages: between nodes, over pods, where any hop is.
+GroupLinks stage_hop(const Layout& l, const Fabric& fabric) {
+  const std::vector<Axis> stages = RankGrid(l).group_axes(attention_group(bit(Dim::pp)));
+  const GroupLinks all = links_of(fabric, stages);
+  GroupLinks hop = fabric.path(Rank(0), Rank(stages.front().stride));
+  hop.nodes = std::min(all.nodes, 2), hop.ranks_per_node = 3 - hop.nodes, hop.tier = all.tier;
+  hop.intra = hop.nodes > 1 ? BytesPerSec() : std::min(hop.intra, all.intra);
+  hop.inter = all.inter, hop.inter_latency = all.inter_latency;
+  return hop;
+}
+
 // Every rank of tp sends its part of the residual stream (Narayanan et al. 2021, section 4.1).
 double send_seconds(const Layout& l, const Job& job, const Machine& machine) {
   if (l.pp == 1) return 0;
-  const std::vector<Axis> hops = RankGrid(l).group_axes(attention_group(bit(Dim::pp)));
-  const GroupLinks hop = machine.fabric->path(Rank(0), Rank(hops.front().stride));
+  const GroupLinks hop = stage_hop(l, *machine.fabric);
   const double tokens = static_cast<double>(l.mb) * job.seq / l.cp / l.tp;
   const double bytes = tokens * job.model->hidden * static_cast<double>(size_of(DType::bf16));
   return machine.calibration->collective(Collective::send, hop, Bytes(std::llround(bytes))).time.value;
@@ -165,8 +175,7 @@ void add_tied_head(StateCost& out, const PassCost& pass, const Traffic& t, Sched
   LocalWeights weights = pass.head.weights;
   weights.attention += pass.embedding.weights.attention;
   out.tied_head = kind_state(pass.head, weights, t, when);
-  const std::int32_t stride = RankGrid(t.layout).group_axes(attention_group(bit(Dim::pp))).front().stride;
-  const GroupLinks link = t.machine.fabric->path(Rank(0), Rank((t.layout.pp - 1) * stride));
+  const GroupLinks link = stage_hop(t.layout, *t.machine.fabric);
   const Bytes table(pass.embedding.weights.attention * size_of(t.state().reduce));
   out.tied_reduce = t.machine.calibration->collective(Collective::all_reduce, link, table).time.value;
 }

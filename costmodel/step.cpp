@@ -34,6 +34,23 @@ struct Chunk {
   bool embedding = false, head = false;
 };
 
+// Gradient reductions of the last micro-batch, one after another, each after its layer's backward. By
+// `lag` the queue ends after compute; a layer of backward b and reduction r makes it max(lag - b, 0) + r
+// (derived: Lindley's recursion), n such layers max(lag + n(r-b), r + (n-1)max(r-b, 0)).
+class ReductionQueue {
+ public:
+  // Layers whose backward runs before those added so far.
+  void add_earlier(std::int32_t n, double backward, double reduce) {
+    const double over = reduce - backward;
+    floor_ = std::max(floor_, shift_ + reduce + (n - 1) * std::max(over, 0.0));
+    shift_ += n * over;
+  }
+  double left() const { return std::max(shift_, floor_); }
+
+ private:
+  double shift_ = 0, floor_ = 0;  // what is left of a lag: max(lag + shift, floor)
+};
+
 class Step {
  public:
   Step(const StepContext& context, const Chain& chain)
@@ -99,14 +116,14 @@ class Step {
   }
   const KindState& head_state() const { return copies_table() ? c_.state->tied_head : c_.state->head; }
 
-  // Calls add(KindPass, KindState, layers) for everything a chunk holds.
+  // Calls add(KindPass, KindState, layers) for everything a chunk holds, in the order of the forward.
   template <class F>
   void each_part(const Chunk& chunk, F&& add) const {
+    if (chunk.embedding) add(c_.pass->embedding, c_.state->embedding, 1);
     for (std::size_t k = 0; k < c_.pass->kinds.size(); ++k) {
       if (chunk.own[k] > 0) add(c_.pass->kinds[k], c_.state->kinds[k], chunk.own[k]);
       if (chunk.plain[k] > 0) add(c_.plain->kinds[k], c_.plain_state->kinds[k], chunk.plain[k]);
     }
-    if (chunk.embedding) add(c_.pass->embedding, c_.state->embedding, 1);
     if (chunk.head) add(c_.pass->head, head_state(), 1);
   }
 
@@ -167,26 +184,20 @@ class Step {
 
   struct Device {
     double work = 0, forward = 0, backward = 0, first = 0, last = 0, optimizer = 0, gathers = 0;
+    ReductionQueue reductions;
   };
 
   void add_chunk(Device& d, std::int32_t c, double share) const {
     const ChunkTime& t = times_[static_cast<std::size_t>(c)];
     d.work += share * (t.forward + t.backward + t.weight);
     d.forward += t.forward, d.backward += t.backward + t.weight;
-    double longest = 0;
-    each_part(chunk_[static_cast<std::size_t>(c)], [&](const KindPass& pass, const KindState& state, std::int32_t n) {
+    each_part(chunk_[static_cast<std::size_t>(c)], [&](const KindPass&, const KindState& state, std::int32_t n) {
       d.first += n * state.first_extra;
       d.last += n * state.last_extra;
-      // The last bucket's reduction comes after all compute; slower than compute, the queue grows.
-      const double queue = c_.state->reduces_every || !x_.machine.profile->state.overlap_reduce
-                               ? 0 : std::max(0.0, state.reduce - pass.b.seconds) * (n - 1);
-      d.last += queue;
-      longest = std::max(longest, state.reduce);
+      if (x_.machine.profile->state.overlap_reduce) d.reductions.add_earlier(n, state.b.seconds, state.reduce);
       d.optimizer += n * state.optimizer;
       d.gathers += n * state.gather;
     });
-    const KindState& end = c == 0 ? c_.state->embedding : c_.state->kinds.front();
-    d.last += x_.machine.profile->state.overlap_reduce ? std::min(longest, end.reduce) : 0;
   }
 
   void add_terms(TermSeconds& sum, std::int32_t s, double& busy) const {
@@ -216,7 +227,7 @@ class Step {
       const Device& d = devices[static_cast<std::size_t>(s)];
       if (details) (*details)[static_cast<std::size_t>(s)].work = d.work * static_cast<double>(shape_.microbatches);
       first = std::max(first, d.first - arrival);
-      last = std::max(last, d.last - slack);
+      last = std::max(last, d.last + d.reductions.left() - slack);
       arrival += d.forward / l_.vpp + send, slack += d.backward / l_.vpp + send;
       optimizer = std::max(optimizer, d.optimizer);
       gathers = std::max(gathers, d.gathers);

@@ -20,13 +20,6 @@ void need(std::string_view option, const std::string& value, std::string_view ex
   if (value.empty()) fail(option, fmt::format("is empty; give one such as {}", example));
 }
 
-// The cost model prices bf16; a calibration of other formats is not there yet.
-Precision priced_precision(const std::string& text) {
-  const Precision precision = parse_precision(text);
-  if (precision != Precision::bf16) fail("--precision", fmt::format("{} cannot be priced yet; legal: bf16", text));
-  return precision;
-}
-
 Bytes parse_headroom(const std::string& text) {
   const Parsed<Bytes> parsed = parse_unit<Bytes>(text);
   if (!parsed.value) fail("--headroom", fmt::format("\"{}\": {}", printable(text), parsed.error));
@@ -74,7 +67,7 @@ Inputs load_inputs(const Asked& asked) {
   need("--cluster", asked.cluster, "h100-sxm:64 or the path of a cluster file");
   const std::int64_t batch = whole_number("--global-batch", asked.global_batch, 1, kMostBatch);
   const auto seq = static_cast<std::int32_t>(whole_number("--seq", asked.seq, 1, kMostSeq));
-  const Precision precision = priced_precision(asked.precision);
+  const Precision precision = parse_precision(asked.precision);
   const bool any = asked.framework == "any";
   if (asked.framework.empty()) fail("--framework", "is empty; give a name such as megatron, or any");
   Cluster cluster = load_cluster(asked.cluster);
@@ -82,6 +75,9 @@ Inputs load_inputs(const Asked& asked) {
   Profile profile = load_profile(any ? std::string_view("megatron") : std::string_view(asked.framework));
   Calibration calibration =
       load_calibration(asked.calibration.empty() ? std::string_view(cluster.calibration) : asked.calibration, cluster);
+  if (const std::string why = unpriced_because(precision, cluster.device, calibration); !why.empty()) {
+    fail("--precision", why);
+  }
   return {load_model(asked.model), std::move(cluster), std::move(profile), std::move(calibration), batch, seq,
           precision, any, settings};
 }

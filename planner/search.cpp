@@ -8,15 +8,15 @@
 namespace tw {
 namespace {
 
-constexpr std::int64_t kReportEvery = 1 << 10;
+constexpr std::int64_t kReportEvery = 4096;
 constexpr double kLittleOver = 0.1;  // of the limit: layouts worth a look although they do not fit
-constexpr std::size_t kFastMisses = 3;
+constexpr std::size_t kNearMisses = 3;
 
 class Search {
  public:
   Search(const Problem& problem, const SearchSpace& space, std::size_t top)
       : problem_(problem), space_(space), evaluator_(problem.job, problem.machine, problem.inputs.settings),
-        limit_(evaluator_.context().limit.count), best_(top), nearest_(1), fast_misses_(kFastMisses) {}
+        limit_(evaluator_.context().limit.count), best_(top), nearest_(kNearMisses), fast_misses_(kNearMisses) {}
 
   SearchResult run(const ProgressReport& report) {
     const auto start = std::chrono::steady_clock::now();
@@ -57,12 +57,10 @@ class Search {
     if (fast_misses_.wants(key)) fast_misses_.add(key, layout);
   }
 
-  // The nearest, and those that would have won.
+  // Where something fits: those little over that would have won. Else: the nearest.
   std::vector<NearMiss> near_misses(const std::vector<RankedLayout>& best) {
     std::vector<NearMiss> out;
-    for (const Layout& layout : nearest_.take()) out.push_back(explain_miss(evaluator_, space_, layout));
-    for (const Layout& layout : fast_misses_.take()) {
-      if (!out.empty() && layout == out.front().layout) continue;
+    for (const Layout& layout : best.empty() ? nearest_.take() : fast_misses_.take()) {
       NearMiss miss = explain_miss(evaluator_, space_, layout);
       if (best.empty() || miss.cost.step_seconds < best.front().cost.step_seconds) out.push_back(std::move(miss));
     }

@@ -74,7 +74,7 @@ SearchSpace space_of(const Problem& problem, const std::string& fixed) {
   if (!fixed.empty()) space.fixed = parse_layout_keys(fixed, "--fix");
   if (space.fixed.has(LayoutKey::vpp) && space.fixed.value.vpp > 1) space.vpp = true;
   if (space.fixed.has(LayoutKey::precision) && space.fixed.value.precision != problem.inputs.precision) {
-    throw InputError("command line", "--fix", fmt::format("precision={} cannot be priced yet; legal: {}",
+    throw InputError("command line", "--fix", fmt::format("precision={} contradicts --precision {}",
                                                           name_of(space.fixed.value.precision),
                                                           name_of(problem.inputs.precision)));
   }

@@ -117,7 +117,11 @@ std::string miss_text(const NearMiss& miss, Bytes limit) {
 }
 
 std::string misses_text(const CountResult& count, int width) {
-  std::string out;
+  if (count.near_misses.empty()) {
+    return count.best.empty() ? "" : "\nNo layout that memory refused by at most a tenth would be faster.\n";
+  }
+  std::string out = count.best.empty() ? "\nRefused by memory, nearest first\n"
+                                       : "\nFaster, but refused by memory (at most a tenth over)\n";
   for (const NearMiss& miss : count.near_misses) out += wrapped(miss_text(miss, count.limit), width, 4);
   return out;
 }
@@ -180,7 +184,7 @@ std::string counts_text(const PlanResult& r, int width) {
     out += fmt::format("smallest that fits: {} GPUs; best by {}: {} GPUs\n", fits->gpus, r.objective,
                        r.counts[r.answer].gpus);
   }
-  return out + counts_table(r, width) + "speed-up and efficiency: over the line above that fits\n\n";
+  return out + counts_table(r, width) + "speed-up and efficiency: over the line above that fits\n";
 }
 
 }  // namespace
@@ -191,15 +195,15 @@ std::string to_text(const PlanResult& result, const Terminal& terminal, bool qui
   std::string out = bold(wrapped(answer(count), width, 2), terminal);
   if (!count.best.empty()) out += wrapped("  " + to_string(count.best.front().layout), width, 4);
   if (quiet) return out;
-  out += wrapped(question_text(result, count), width, 2) + wrapped(searched_text(count.searched), width, 2) + "\n";
-  if (result.counts.size() > 1) out += counts_text(result, width);
+  out += wrapped(question_text(result, count), width, 2) + wrapped(searched_text(count.searched), width, 2);
+  if (result.counts.size() > 1) out += "\n" + counts_text(result, width);
   if (!count.best.empty()) {
     const KeyColumns keys = key_columns(count.best);
-    out += ranked_table(count, keys, width);
+    out += "\n" + ranked_table(count, keys, width);
     out += wrapped("all of them: " + keys.common, width, 2);
     if (count.best.size() > 1) out += "\nBehind the first, by the largest differences of terms\n" + why_text(count, width);
   }
-  if (!count.near_misses.empty()) out += "\nRefused by memory: the nearest, then the fastest of those that are at most a tenth over\n" + misses_text(count, width);
+  out += misses_text(count, width);
   return out;
 }
 

@@ -46,7 +46,7 @@ struct CountResult {
   Searched searched;
   std::vector<Prediction> best;      // best first
   std::vector<Comparison> behind;    // each of `best` beside the first
-  std::vector<NearMiss> near_misses; // the nearest, then faster ones that are little over
+  std::vector<NearMiss> near_misses; // that would have won; where nothing fits, the nearest
   Bytes limit;                       // of device memory that a layout may use
 };
 

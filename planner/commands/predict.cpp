@@ -31,13 +31,12 @@ void refuse_contradictions(const Options& o) {
 }
 
 Layout legal_layout(const Options& o, const Problem& problem) {
-  const Layout layout = parse_layout(o.layout, problem.job.gpus);
+  Layout layout = parse_layout(o.layout, problem.job.gpus);
+  if (!parse_layout_keys(o.layout, "--layout").has(LayoutKey::precision)) layout.precision = problem.inputs.precision;
   const std::string why = illegal_because(layout, problem.job);
   if (!why.empty()) throw InputError("command line", "--layout", why);
-  if (layout.precision != problem.inputs.precision) {
-    throw InputError("command line", "--layout", "precision=" + std::string(name_of(layout.precision)) +
-                                                     " cannot be priced yet; legal: bf16");
-  }
+  const std::string unpriced = unpriced_because(layout.precision, problem.cluster.device, problem.inputs.calibration);
+  if (!unpriced.empty()) throw InputError("command line", "--layout", unpriced);
   return layout;
 }
 
