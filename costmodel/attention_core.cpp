@@ -12,12 +12,13 @@ double busiest_share(CpKind kind, double cp) {
   return kind == CpKind::ring ? (2 * cp - 1) / cp : 1.0;
 }
 
-Bytes statistics(const Builder& b, const AttentionShape& shape, double pairs) {
-  const double lse = static_cast<double>(shape.batch * shape.heads * shape.q_len * size_of(DType::fp32));
-  const double per_pair = b.kernels().unfused_pair_bytes;  // Korthikanti et al. 2022, section 4.1: 5 with dropout
-  const double square = b.kernels().attention == AttentionKernel::unfused
-                            ? per_pair * static_cast<double>(shape.batch * shape.heads) * pairs : 0.0;
-  return Bytes(std::llround(lse + square));
+Bytes statistics(const Builder& b, const AttentionShape& shape, double blocks) {
+  const double rows = static_cast<double>(shape.batch * shape.heads * shape.q_len);
+  if (b.kernels().attention != AttentionKernel::unfused) {
+    return Bytes(std::llround(rows * static_cast<double>(size_of(DType::fp32))));  // log of the sum, per row
+  }
+  // The whole square is kept, masked or not: Korthikanti et al. 2022, section 4.1: 5 bytes with dropout.
+  return Bytes(std::llround(b.kernels().unfused_pair_bytes * rows * blocks * static_cast<double>(shape.kv_len)));
 }
 
 struct CutSequence {
@@ -75,9 +76,8 @@ TensorId attend(Builder& b, const Attention& a, std::int64_t kv_heads, TensorId 
     qkv = b.exchange("cp_heads", qkv, spread, cp_all_to_all(b, qkv), Term::cp);
   }
   const double hop = b.tokens() * static_cast<double>(s.kv_heads * (a.head_dim + a.value_dim) * 2);
-  const double pairs_here = s.pairs * (cut_up.ring_hops + 1);
   TensorId out = b.attention({.name = "attention", .shape = s, .out = context, .ring_hops = cut_up.ring_hops,
-                              .hop = Bytes(std::llround(hop)), .statistics = statistics(b, s, pairs_here)}, {qkv});
+                              .hop = Bytes(std::llround(hop)), .statistics = statistics(b, s, cut_up.ring_hops + 1)}, {qkv});
   if (to_heads) out = b.exchange("cp_sequence", out, context, cp_all_to_all(b, out), Term::cp);
   return out;
 }

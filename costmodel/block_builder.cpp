@@ -99,12 +99,19 @@ TensorId Builder::norm(std::string_view name, TensorId x, Module module, std::in
   const std::int64_t elements = vectors * (width == 0 ? in.width : width);
   weight({name, elements, elements, Scope::attention, cuts_rows(in.place), false});
   const double bytes = static_cast<double>(bytes_of(in));
-  PointwiseSpec spec{.name = name, .out = in, .forward_bytes = 2 * bytes, .backward_bytes = 3 * bytes};
+  // Fused into the addition before it, a norm only writes; its backward reads the other gradient too.
+  const Node* before = producer_of(x);
+  const bool after_add = kernels().fused_add_norm && before && before->kind == Kind::add;
+  PointwiseSpec spec{.name = name, .out = in, .forward_bytes = (after_add ? 1 : 2) * bytes, .backward_bytes = 3 * bytes};
   spec.out.name = name;
   spec.keeps_input = true;
   if (!kernels().fused_norm) {
-    // Unfused: cast up, square-mean, scale, weight, cast down: each reads and writes (PyTorch eager).
-    spec.forward_bytes *= 3, spec.backward_bytes *= 3, spec.launches = 5;
+    // One kernel per operator in fp32, in passes of bf16. Forward: cast up (1 + 2), square (2 + 2), mean (2),
+    // scale (2 + 2), cast down (2 + 1), weight (1 + 1): 18. Backward: gradients of scaled x (1 + 1) and weight
+    // (2 + 1 + 1), cast up (1 + 2), of x (2 + 2) and its scale (4 + 2 + 2), mean (2), square (2 + 2 and 4 + 2),
+    // sum (4 + 2), cast down (2 + 1): 42. Kept: x in fp32 and the scaled x in bf16, less x itself.
+    spec.forward_bytes = 18 * bytes, spec.backward_bytes = 42 * bytes, spec.launches = 10;
+    spec.kept_bytes = std::llround(2 * bytes);
   }
   spec.module = module;
   return pointwise(spec, {x});
@@ -201,12 +208,14 @@ TensorId Builder::exchange(std::string_view name, TensorId x, const TensorSpec& 
   return record(std::move(node), out);
 }
 
-TensorId Builder::add(TensorId residual, TensorId x) {
+TensorId Builder::add(TensorId residual, TensorId x, bool dropout) {
   Node node;
   node.kind = Kind::add;
   node.name = "add";
   node.inputs = {residual, x};
   TensorSpec out = at(residual).spec;
+  // One byte of mask per element (Korthikanti et al. 2022, section 4.1).
+  if (dropout) node.pointwise.kept_bytes = bytes_of(out) / out.element_bytes;
   return record(std::move(node), out);
 }
 
@@ -223,7 +232,7 @@ void Builder::host_sync(std::string_view name) {
 // again before its reader's backward (Megatron-Core, output-discarding checkpoint); core, attention
 // and mlp are ordinary checkpoints, whose output stays if a reader needs it.
 bool Builder::discards_output(Module module) const {
-  return input_.key.recompute.full || module == Module::norm || module == Module::moe_act || module == Module::mla_up;
+  return whole_layer() || module == Module::norm || module == Module::moe_act || module == Module::mla_up;
 }
 
 bool Builder::module_recomputed(Module module) const {
@@ -247,8 +256,36 @@ void Builder::mark_recomputed() {
     if (node.kind == Kind::source || node.kind == Kind::add) continue;
     node.recomputed = module_recomputed(node.module);
   }
-  if (!input_.key.recompute.full) return;
-  for (Node& node : nodes_) node.recomputed = node.kind != Kind::source;
+  if (input_.key.recompute.full) {
+    for (Node& node : nodes_) node.recomputed = node.kind != Kind::source;
+  } else if (whole_layer()) {
+    mark_by_operator();
+  }
+}
+
+// One checkpoint of the whole layer: full, or by operator.
+bool Builder::whole_layer() const {
+  const Recompute& chosen = input_.key.recompute;
+  return chosen.full || (kernels().selective_by_operator && (chosen.modules & Recompute::core) != 0);
+}
+
+// The outputs of attention, of reductions and exchanges and of every other GEMM are saved, the first
+// one included (torchtitan parallelize_llama, selective_ac_option "op"); the rest is made again.
+void Builder::mark_by_operator() {
+  std::size_t gemms = 0;
+  for (Node& node : nodes_) {
+    const bool gathers = node.conversion == Conversion::all_gather || node.conversion == Conversion::slice;
+    node.recomputed = node.kind == Kind::pointwise || node.kind == Kind::add || (node.kind == Kind::conversion && gathers);
+    if (node.kind != Kind::linear) continue;
+    const bool apart = node.linear.parts.size() > 1 && !kernels().merged_projections;
+    double saved = 0, all = 0;
+    for (const std::int64_t width : apart ? node.linear.parts : std::vector<std::int64_t>{node.linear.out}) {
+      saved += gemms++ % 2 == 0 ? static_cast<double>(width) : 0;
+      all += static_cast<double>(width);
+    }
+    node.saved = saved / all;
+    node.recomputed = node.saved < 1;
+  }
 }
 
 // The tensor that is kept in place of `id`: a gathered or sliced one is made again from its source.
@@ -288,9 +325,10 @@ void Builder::measure() {
     std::int64_t set = 2 * local_bytes(node.output);  // value and gradient
     for (const TensorId id : node.inputs) set += 2 * local_bytes(id);
     work_.widest_bytes = std::max(work_.widest_bytes, set);
-    if (node.kind == Kind::attention && !node.recomputed) work_.kept_bytes += node.attention.statistics.count;
+    const std::int64_t beside = node.kind == Kind::attention ? node.attention.statistics.count : node.pointwise.kept_bytes;
+    (node.recomputed ? work_.recomputed_bytes : work_.kept_bytes) += beside;
     if (!node.recomputed) continue;
-    if (node.kind == Kind::attention) work_.recomputed_bytes += node.attention.statistics.count;
+    work_.kept_bytes += std::llround(node.saved * static_cast<double>(local_bytes(node.output)));
     for (TensorId id : node.needs) {
       id = stored(id);
       if (at(id).kept || counted[static_cast<std::size_t>(id.index)] || !producer_of(id)->recomputed) continue;
@@ -345,13 +383,15 @@ Builder::Ready Builder::convert(OpList& list, const TensorSpec& spec, Conversion
   return {{push(list, op, before)}, -1};
 }
 
-Op Builder::linear_op(const Node& node, GemmPass pass) const {
+Op Builder::linear_op(const Node& node, GemmPass pass, std::int64_t width) const {
   const TensorSpec& in = at(node.inputs[0]).spec;
-  const TensorSpec& out = at(node.output).spec;
+  TensorSpec out = at(node.output).spec;
+  out.width = width;
   const LinearSpec& spec = node.linear;
   const std::int64_t k = spec.split == Split::row ? local_width(in) : in.width;
   const std::int64_t n = spec.split == Split::column ? local_width(out) : out.width;
-  const bool accumulates = pass == GemmPass::wgrad && input_.profile->state.fused_wgrad;
+  const StateMechanisms& state = input_.profile->state;
+  const bool accumulates = pass == GemmPass::wgrad && state.fused_wgrad && state.gradient == DType::fp32;
   Op op;
   op.name = spec.name;
   op.term = node.term;
@@ -367,6 +407,26 @@ Op Builder::linear_op(const Node& node, GemmPass pass) const {
   op.work = GroupedGemmShape{spec.groups_local, rows / groups, input_.routing.max_over_mean, n, k, pass, accumulates};
   if (!kernels().grouped_gemm) op.launches = static_cast<std::int16_t>(spec.groups_local);
   return op;
+}
+
+// One GEMM, or one per projection where they are not merged; their input gradients are then added up.
+std::int16_t Builder::linear_ops(const Node& node, GemmPass pass, OpList& list,
+                                 const std::vector<std::int16_t>& after) const {
+  const LinearSpec& spec = node.linear;
+  const bool apart = spec.parts.size() > 1 && !kernels().merged_projections;
+  if (!apart) return push(list, linear_op(node, pass, at(node.output).spec.width), after);
+  std::int16_t last = -1;
+  for (const std::int64_t width : spec.parts) {
+    last = push(list, linear_op(node, pass, width), last < 0 ? after : std::vector<std::int16_t>{});
+  }
+  if (pass != GemmPass::dgrad) return last;
+  const TensorSpec& in = at(node.inputs[0]).spec;
+  Op sum;
+  sum.name = node.name, sum.term = Term::elementwise, sum.module = node.module;
+  const auto sums = static_cast<std::int64_t>(spec.parts.size()) - 1;
+  sum.work = Elementwise{Bytes(3 * sums * bytes_of(in))};
+  sum.launches = static_cast<std::int16_t>(sums);
+  return push(list, sum, {});
 }
 
 // Ring attention (Liu et al. 2023, arXiv 2310.01889): each hop travels beside a block, and the last
@@ -420,7 +480,7 @@ Builder::Ready Builder::forward_ops(const Node& node, OpList& list, bool replay)
     case Kind::conversion:
       return convert(list, at(node.inputs[0]).spec, node.conversion, ready, node.term);
     case Kind::add:
-      op.work = Elementwise{Bytes(3 * local_bytes(node.output))};
+      op.work = Elementwise{Bytes(3 * local_bytes(node.output) + node.pointwise.kept_bytes)};
       break;
     case Kind::pointwise:
       if (node.pointwise.forward_bytes <= 0) return ready;
@@ -434,10 +494,12 @@ Builder::Ready Builder::forward_ops(const Node& node, OpList& list, bool replay)
       break;
     case Kind::attention: return attention_ops(node, list, ready, false, op.term);
     case Kind::linear: {
-      const Term term = op.term;
-      op = linear_op(node, GemmPass::forward);
-      op.term = term;
-      Ready made{{push(list, op, before)}, -1};
+      const std::size_t from = list.size();
+      Ready made{{linear_ops(node, GemmPass::forward, list, before)}, -1};
+      for (std::size_t i = from; i < list.size(); ++i) {
+        list[i].term = op.term;
+        if (replay) list[i].share = 1 - node.saved;
+      }
       if (during >= 0) made.before.push_back(during);
       return made;
     }
@@ -468,7 +530,9 @@ void Builder::hand_gradient(TensorId to, Ready ready, Placement place) {
   Op join;
   join.name = "join";
   join.term = Term::elementwise;
-  join.work = Elementwise{Bytes(3 * local_bytes(to))};
+  const Node* maker = producer_of(to);
+  const bool fused = kernels().fused_add_norm && maker && maker->kind == Kind::add;  // read by the norm's backward
+  join.work = Elementwise{Bytes((fused ? 1 : 3) * local_bytes(to))};
   gradient = {{{push(work_.backward, join, both)}, -1}, goal, true};
 }
 
@@ -499,7 +563,7 @@ void Builder::replay_for(const Node& reader) {
 // module only discards outputs. What it reads from another checkpoint is made again first.
 void Builder::replay(std::int32_t index) {
   const Module wanted = checkpoint(nodes_[static_cast<std::size_t>(index)].module);
-  const bool alone = !input_.key.recompute.full && discards_output(wanted);
+  const bool alone = !whole_layer() && discards_output(wanted);
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     Node& node = nodes_[i];
     const bool chosen = alone ? static_cast<std::int32_t>(i) == index : checkpoint(node.module) == wanted;
@@ -522,7 +586,7 @@ void Builder::make_ready(TensorId id) {
 Module Builder::checkpoint(Module module) const {
   const Recompute& chosen = input_.key.recompute;
   const bool in_attention = module == Module::core || module == Module::mla_up;
-  if (chosen.full) return Module::other;
+  if (whole_layer()) return Module::other;
   if (in_attention && (chosen.modules & Recompute::attention) != 0) return Module::attention;
   if (module == Module::moe_act && (chosen.modules & Recompute::mlp) != 0) return Module::mlp;
   return module;
@@ -546,18 +610,24 @@ Builder::Ready Builder::regather(const Node& node) {
 
 void Builder::linear_backward(const Node& node, const Ready& gradient) {
   const Ready again = regather(node);
-  const std::int16_t dgrad = push(work_.backward, linear_op(node, GemmPass::dgrad), gradient.before);
+  const std::int16_t dgrad = linear_ops(node, GemmPass::dgrad, work_.backward, gradient.before);
   std::vector<std::int16_t> before = again.before;
   if (gradient.during >= 0) before.push_back(gradient.during);
-  push(work_.backward, linear_op(node, GemmPass::wgrad), before);
+  const std::int16_t wgrad = linear_ops(node, GemmPass::wgrad, work_.backward, before);
+  if (node.linear.bias && !kernels().fused_bias_gradient) {
+    Op sum;
+    sum.name = node.name, sum.term = Term::elementwise, sum.module = node.module, sum.weight_half = true;
+    sum.work = Elementwise{Bytes(local_bytes(node.output))};
+    push(work_.backward, sum, {});
+  }
   const bool column = node.linear.split == Split::column;
   const Placement place = column ? kPartial : gradient_of(at(node.inputs[0]).spec.place);
-  hand_gradient(node.inputs[0], {{dgrad}, -1}, place);
+  hand_gradient(node.inputs[0], {{kernels().overlap_wgrad ? dgrad : wgrad}, -1}, place);
 }
 
 void Builder::backward_ops(Node& node) {
   if (node.kind == Kind::source || !at(node.output).gradient.exists) return;
-  const bool checkpointed = input_.key.recompute.full || !discards_output(checkpoint(node.module));
+  const bool checkpointed = whole_layer() || !discards_output(checkpoint(node.module));
   if (node.recomputed && !node.replayed && checkpointed) replay(static_cast<std::int32_t>(&node - nodes_.data()));
   replay_for(node);
   const TensorSpec& out = at(node.output).spec;
@@ -582,6 +652,14 @@ void Builder::backward_ops(Node& node) {
   std::vector<std::int16_t> before = gradient.before;
   if (node.kind == Kind::linear) return linear_backward(node, gradient);
   if (gradient.during >= 0) before.push_back(gradient.during);
+  if (node.kind == Kind::add && node.pointwise.kept_bytes > 0) {  // dropout: gradient and mask in, gradient out
+    Op drop;
+    drop.name = "dropout", drop.term = Term::elementwise, drop.module = node.module;
+    drop.work = Elementwise{Bytes(2 * local_bytes(node.output) + node.pointwise.kept_bytes)};
+    hand_gradient(node.inputs[0], {before, -1}, gradient_of(out.place));
+    hand_gradient(node.inputs[1], {{push(work_.backward, drop, before)}, -1}, gradient_of(at(node.inputs[1]).spec.place));
+    return;
+  }
   if (node.kind == Kind::add) {
     for (const TensorId id : node.inputs) hand_gradient(id, {before, -1}, gradient_of(at(id).spec.place));
     return;

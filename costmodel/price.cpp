@@ -46,6 +46,14 @@ const GroupLinks& links_for(const PassLinks& links, GroupKey group) {
 // The network op's time grows while compute runs beside it; blocking ones run alone.
 bool runs_beside_compute(const Op& op) { return std::holds_alternative<RingWork>(op.work) || op.share != 1; }
 
+// One call of a linear module's code: its forward, or its backward with both gradients.
+bool enters_linear(const Op& op) {
+  const auto* gemm = std::get_if<GemmShape>(&op.work);
+  const auto* grouped = std::get_if<GroupedGemmShape>(&op.work);
+  if (!gemm && !grouped) return false;
+  return (gemm ? gemm->pass : grouped->pass) != GemmPass::wgrad;
+}
+
 }  // namespace
 
 GroupLinks links_of(const Fabric& fabric, const std::vector<Axis>& axes) {
@@ -152,7 +160,7 @@ PricedOp Pricer::price(const Op& op, const PassLinks& links) {
   PricedOp out;
   out.seconds = estimate.time.value * op.share;
   if (runs_beside_compute(op) && op.stream != Stream::compute) out.seconds *= machine_.calibration->network_slowdown();
-  out.host = host.graphs ? 0 : host.per_kernel.value * op.launches;
+  out.host = host.graphs ? 0 : host.per_kernel.value * op.launches + host.per_linear.value * enters_linear(op);
   out.spread = static_cast<float>(estimate.spread);
   out.term = op.term;
   out.curve = estimate.curve;

@@ -25,10 +25,14 @@ void check_names(const JsonView& file, const Profile& profile) {
   };
   fraction("gpu_speed_spread", profile.gpu_speed_spread);
   fraction("spread", profile.spread);
-  if (profile.sources.empty()) file.at("sources").fail("must name at least one source");
+  if (profile.source.empty()) file.at("source").fail("must name at least one source");
 }
 
 }  // namespace
+
+const StateMechanisms& state_of(const Profile& profile, std::int32_t zero) {
+  return zero == 0 && profile.replicated_state ? *profile.replicated_state : profile.state;
+}
 
 Profile load_profile(std::string_view name_or_path) {
   const std::string path = scenario_path("frameworks", name_or_path);

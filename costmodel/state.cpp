@@ -26,7 +26,7 @@ struct Traffic {
   const Layout& layout;
   const Machine& machine;
   const StateGroups& groups;
-  const StateMechanisms& state() const { return machine.profile->state; }
+  const StateMechanisms& state() const { return state_of(*machine.profile, layout.zero); }
 
   void add(PricedOp& op, Collective kind, const GroupLinks& links, double bytes) const {
     if (links.ranks <= 1 || bytes <= 0) return;
@@ -57,9 +57,10 @@ struct Traffic {
     PricedOp op;
     op.term = Term::gather, op.stream = Stream::state;
     if (layout.zero == 0) return op;
-    const double width = static_cast<double>(size_of(state().gather));
+    const double width = static_cast<double>(size_of(state().gather)) / state().gather_calls;
     add(op, Collective::all_gather, groups.attention.shard, static_cast<double>(weights.attention) * width);
     add(op, Collective::all_gather, groups.expert.shard, static_cast<double>(weights.expert) * width);
+    op.seconds *= state().gather_calls;
     op.seconds *= state().overlap_gather ? machine.calibration->network_slowdown() : 1.0;
     return op;
   }
@@ -113,6 +114,28 @@ struct Schedule {
   bool gather_every, reduce_every;
 };
 
+// Copies on the compute stream, each micro-batch: out of and into flat buffers (FSDP), or adding a
+// gradient to its buffer where the GEMM does not (reads 2 bytes, reads and writes the buffer).
+void add_copies(LayerTime& time, Term term, double bytes, const Traffic& t) {
+  if (bytes <= 0) return;
+  const Estimate e = t.machine.calibration->elementwise(Bytes(std::llround(bytes)));
+  time.seconds += e.time.value;
+  time.busy += e.time.value;
+  time.terms.add(term, e.curve, e.time.value, e.spread);
+}
+
+void add_copies(KindState& out, const LocalWeights& w, const Traffic& t, Schedule when) {
+  const StateMechanisms& s = t.state();
+  const double elements = static_cast<double>(w.attention + w.expert);
+  if (when.gather_every) {
+    add_copies(out.f, Term::gather, elements * s.gather_copy_bytes, t);
+    add_copies(out.b, Term::gather, elements * s.gather_copy_bytes, t);
+  }
+  if (when.reduce_every) return add_copies(out.b, Term::reduce, elements * s.reduce_copy_bytes, t);
+  const auto buffer = static_cast<double>(size_of(DType::bf16) + 2 * size_of(s.gradient));
+  if (!s.fused_wgrad) add_copies(out.b, Term::elementwise, elements * buffer, t);
+}
+
 KindState kind_state(const KindPass& pass, const LocalWeights& weights, const Traffic& t, Schedule when) {
   KindState out;
   fill_bytes(out, weights, t);
@@ -130,6 +153,7 @@ KindState kind_state(const KindPass& pass, const LocalWeights& weights, const Tr
                             : pass.b;
   if (when.gather_every && !prefetch) wait_for(out.f, gather), wait_for(out.b, gather);
   if (when.reduce_every && !under) wait_for(out.b, reduce);
+  add_copies(out, weights, t, when);
   if (!when.gather_every && gather.seconds > 0) {
     out.first_extra = prefetch ? resolve(pass.forward, {prefetch, nullptr}, slowdown).seconds - pass.f.seconds : gather.seconds;
   }
@@ -185,7 +209,7 @@ void add_tied_head(StateCost& out, const PassCost& pass, const Traffic& t, Sched
 StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job, const Machine& machine) {
   const StateGroups groups = state_groups(layout, machine);
   const Traffic traffic{layout, machine, groups};
-  const StateMechanisms& s = machine.profile->state;
+  const StateMechanisms& s = traffic.state();
   StateCost out;
   out.send = send_seconds(layout, job, machine);
   out.communicators = communicator_bytes(layout, job, *machine.calibration);

@@ -56,7 +56,7 @@ class Step {
   Step(const StepContext& context, const Chain& chain)
       : x_(context), c_(chain), l_(*chain.layout), schedule_(schedule_at(chain.layout->schedule)),
         shape_{l_.pp, l_.vpp, microbatches(l_, context.job)}, chunks_(l_.pp * l_.vpp), chunk_(static_cast<std::size_t>(chunks_)),
-        times_(static_cast<std::size_t>(chunks_)) {}
+        times_(static_cast<std::size_t>(chunks_)), still_(standstill()) {}
 
   void visit(std::int32_t stage, const PartVisitor& part) {
     split();
@@ -80,6 +80,19 @@ class Step {
   }
 
  private:
+  // What a slot loses at its end to the exchange with a neighbouring stage.
+  struct Standstill {
+    double send = 0, host = 0;
+  };
+  Standstill standstill() const {
+    if (l_.pp == 1) return {};
+    const Profile& profile = *x_.machine.profile;
+    const SendOverlap overlap = profile.state.overlap_send;
+    const bool under = overlap == SendOverlap::always || (overlap == SendOverlap::interleaved && l_.vpp > 1);
+    if (under) return {};
+    return {c_.state->send, profile.host.sync_per_send * x_.machine.calibration->synchronise().value};
+  }
+
   // Layers of every chunk. full:N recomputes the first N layers that a stage holds.
   void split() {
     std::int32_t at = 0;
@@ -142,6 +155,7 @@ class Step {
       // DualPipe runs the dispatch of one direction under the compute of the other.
       if (pairs) t.hidden += layers * double{state.f.terms[Term::ep] + pass.b.terms[Term::ep]};
     });
+    t.forward += still_.send + still_.host, t.backward += still_.send + still_.host;
     // The first layer's parameters are gathered before anything can hide them.
     if (prefetches()) t.forward += c_.state->kinds.front().gather;
     return t;
@@ -217,7 +231,7 @@ class Step {
   }
 
   void time(std::vector<StageDetail>* details) {
-    const double send = c_.state->send;
+    const double send = still_.send > 0 ? 0 : c_.state->send;
     const Makespan span = schedule_.makespan(
         shape_, {times_, send});
     std::vector<Device> devices(static_cast<std::size_t>(l_.pp));
@@ -247,8 +261,12 @@ class Step {
     double own = 0;
     for (const float seconds : t.exposed) own += seconds;
     const double rest = span.seconds - own;  // negative where DualPipe hides dispatch
-    const double hops = std::clamp(2.0 * (chunks_ - 1) * extra.send, 0.0, std::max(rest, 0.0));
-    t.add(Term::send, CurveId::point_to_point, hops, 0);
+    const double slots = 2 * static_cast<double>(shape_.microbatches) * l_.vpp;
+    const double sent = slots * still_.send + 2.0 * (chunks_ - 1) * extra.send, waited = slots * still_.host;
+    const double hops = std::clamp(sent + waited, 0.0, std::max(rest, 0.0));
+    const double share = sent + waited > 0 ? hops / (sent + waited) : 0;
+    t.add(Term::send, CurveId::point_to_point, share * sent, 0);
+    t.add(Term::host, CurveId::host, share * waited, 0);
     t.add(rest > 0 ? Term::bubble : Term::ep, CurveId::host, rest - hops, 0);
     // A bubble is as uncertain as the work that others do meanwhile.
     scale_errors(t, own, own + std::max(rest - hops, 0.0));
@@ -286,6 +304,7 @@ class Step {
   std::int32_t chunks_;
   std::vector<Chunk> chunk_;
   std::vector<ChunkTime> times_;
+  Standstill still_;
   Cost cost_;
 };
 

@@ -31,7 +31,8 @@ TensorId emit(Builder& b, const LayerKind& kind, TensorId input) {
                                  .counted_out = q_width + std::int64_t{2} * a.kv_heads * a.head_dim,
                                  .split = Split::column,
                                  .axis = AxisName::heads,
-                                 .bias = a.qkv_bias},
+                                 .bias = a.qkv_bias,
+                                 .parts = {q_width, kv * a.head_dim, kv * a.head_dim}},
                                 whole);
   const double local = static_cast<double>(b.local_bytes(qkv));
   const double qk = local * static_cast<double>(q_width + kv * a.head_dim) /
@@ -45,9 +46,10 @@ TensorId emit(Builder& b, const LayerKind& kind, TensorId input) {
                          .keeps_input = true, .module = Module::norm, .launches = 2}, {ready});
   }
   if (b.model().positions == Positions::rotary) {
-    const double passes = b.kernels().fused_rope ? 2 : 6;  // unfused: rotate half, two products, sum, both tensors
+    // Unfused: times cosine (2), rotate by negating a half and joining (1 + 2), times sine (2), sum (3).
+    const double passes = b.kernels().fused_rope ? 2 : 10;
     ready = b.pointwise({.name = "rope", .out = like, .forward_bytes = passes * qk, .backward_bytes = passes * qk,
-                         .launches = static_cast<std::int16_t>(b.kernels().fused_rope ? 1 : 8)}, {ready});
+                         .launches = static_cast<std::int16_t>(b.kernels().fused_rope ? 1 : 10)}, {ready});
   }
   const std::int64_t attended_kv = b.kernels().expanded_kv ? a.heads : kv;
   if (attended_kv != kv) {

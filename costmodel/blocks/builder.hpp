@@ -41,6 +41,9 @@ struct LinearSpec {
   std::int64_t groups = 0;       // experts of the whole model: a grouped GEMM over the local ones
   std::int64_t groups_local = 0;
   bool tied = false;  // uses another weight: declares none
+  // Widths of the projections of one input that make up `out`: one GEMM each where a framework does
+  // not merge them.
+  std::vector<std::int64_t> parts = {};
 };
 
 // A memory-bound operator: passes count whole reads or writes of its tensors per direction.
@@ -54,6 +57,7 @@ struct PointwiseSpec {
   Module module = Module::other;
   Term term = Term::elementwise;
   std::int16_t launches = 1;
+  std::int64_t kept_bytes = 0;  // beside the tensors it keeps: masks, copies in fp32
 };
 
 struct AttentionSpec {
@@ -84,7 +88,7 @@ class Builder {
   TensorId attention(const AttentionSpec& spec, std::vector<TensorId> qkv);
   TensorId require(TensorId x, Placement need);
   TensorId exchange(std::string_view name, TensorId x, const TensorSpec& out, const Work& work, Term term);
-  TensorId add(TensorId residual, TensorId x);
+  TensorId add(TensorId residual, TensorId x, bool dropout = false);
   void weight(const Weight& weight) { work_.weights.push_back(weight); }
   void host_sync(std::string_view name);
   void enter(Module module) { module_ = module; }  // of the operators that name none
@@ -126,6 +130,7 @@ class Builder {
     Term term = Term::elementwise;
     Conversion conversion = Conversion::none;
     bool recomputed = false;
+    double saved = 0;  // part of a recomputed linear's output that is not made again
     bool replayed = false;
   };
 
@@ -142,7 +147,8 @@ class Builder {
   TensorId record(Node node, const TensorSpec& out);
   static std::int16_t push(OpList& list, Op op, const std::vector<std::int16_t>& after);
   Ready convert(OpList& list, const TensorSpec& spec, Conversion conversion, const Ready& after, Term term);
-  Op linear_op(const Node& node, GemmPass pass) const;
+  Op linear_op(const Node& node, GemmPass pass, std::int64_t width) const;
+  std::int16_t linear_ops(const Node& node, GemmPass pass, OpList& list, const std::vector<std::int16_t>& after) const;
   Ready attention_ops(const Node& node, OpList& list, const Ready& after, bool backward, Term term) const;
 
   Ready forward_ops(const Node& node, OpList& list, bool replay);
@@ -160,6 +166,8 @@ class Builder {
   bool module_recomputed(Module module) const;
   bool discards_output(Module module) const;
   void mark_recomputed();
+  void mark_by_operator();
+  bool whole_layer() const;
   void keep(TensorId id);
   void mark_kept();
   void measure();

@@ -13,7 +13,9 @@ TensorId emit(Builder& b, const LayerKind& kind, TensorId input) {
   b.enter(Module::mlp);
   const std::int64_t projections = mlp.gated ? 2 : 1;
   const TensorId up = b.linear({.name = "mlp_up", .out = projections * mlp.ffn, .split = Split::column,
-                                .axis = AxisName::ffn, .bias = mlp.bias}, b.require(input, kWhole));
+                                .axis = AxisName::ffn, .bias = mlp.bias,
+                                .parts = std::vector<std::int64_t>(static_cast<std::size_t>(projections), mlp.ffn)},
+                               b.require(input, kWhole));
   const TensorSpec middle{.name = "activation", .rows = b.tokens(), .width = mlp.ffn, .place = cut(AxisName::ffn)};
   const TensorId act = activation(b, up, middle, mlp.gated, Module::mlp);
   return b.linear({.name = "mlp_down", .out = b.model().hidden, .split = Split::row, .axis = AxisName::hidden,

@@ -109,7 +109,9 @@ TensorId shared(Builder& b, const Moe& moe, TensorId input) {
   const std::int64_t projections = moe.gated ? 2 : 1;
   if (moe.shared_gate) b.weight({"shared_gate", b.model().hidden, b.model().hidden, Scope::attention, true, false});
   const TensorId up = b.linear({.name = "shared_up", .out = projections * moe.shared_ffn, .split = Split::column,
-                                .axis = AxisName::ffn}, b.require(input, kWhole));
+                                .axis = AxisName::ffn,
+                                .parts = std::vector<std::int64_t>(static_cast<std::size_t>(projections), moe.shared_ffn)},
+                               b.require(input, kWhole));
   const TensorSpec middle{.name = "activation", .rows = b.tokens(), .width = moe.shared_ffn, .place = cut(AxisName::ffn)};
   const TensorId act = activation(b, up, middle, moe.gated, Module::mlp);
   return b.linear({.name = "shared_down", .out = b.model().hidden, .split = Split::row, .axis = AxisName::hidden}, act);

@@ -23,6 +23,13 @@ EmitInput without_recompute(EmitInput input) {
   return input;
 }
 
+// Rows of one rank of tp, padded so that the GEMM of the head stays aligned (Megatron-LM,
+// --make-vocab-size-divisible-by).
+std::int64_t local_vocab(const Builder& b) {
+  const std::int64_t multiple = b.kernels().vocab_multiple, ranks = b.input().key.tp * multiple;
+  return (b.model().vocab + ranks - 1) / ranks * multiple;
+}
+
 }  // namespace
 
 PassKey pass_key(const Layout& l) {
@@ -44,7 +51,7 @@ LayerWork emit_layer(const EmitInput& input, const LayerKind& kind) {
   for (const Block* block : in_display_order(blocks)) {
     if (!block->applies(kind)) continue;
     const TensorId normed = b.norm("norm", x);
-    x = b.add(x, b.require(block->emit(b, kind, normed), b.residual()));
+    x = b.add(x, b.require(block->emit(b, kind, normed), b.residual()), b.kernels().dropout);
     b.enter(Module::other);
     ++applied;
   }
@@ -57,7 +64,7 @@ LayerWork emit_embedding(const EmitInput& input) {
   Builder b(without_recompute(input));
   const Model& model = b.model();
   const std::int64_t tp = input.key.tp, elements = std::int64_t{model.vocab} * model.hidden;
-  b.weight({"embedding", elements, (elements + tp - 1) / tp, Scope::attention, false, true});
+  b.weight({"embedding", elements, local_vocab(b) * model.hidden, Scope::attention, false, true});
   TensorSpec out = residual_stream(b);
   out.place = tp > 1 ? kPartial : kWhole;
   const double rows = b.tokens() * model.hidden;
@@ -81,16 +88,20 @@ LayerWork emit_head(const EmitInput& input) {
   Builder b(without_recompute(input));
   const Model& model = b.model();
   const TensorId x = b.norm("final_norm", b.source(residual_stream(b)));
-  const TensorId logits = b.linear({.name = "lm_head", .out = model.vocab, .split = Split::column,
+  const TensorId logits = b.linear({.name = "lm_head", .out = local_vocab(b) * input.key.tp, .counted_out = model.vocab,
+                                    .split = Split::column,
                                     .axis = AxisName::vocab, .low_precision = false, .tied = model.tied_embeddings},
                                    b.require(x, kWhole));
   const double bytes = static_cast<double>(b.local_bytes(logits));
-  // Passes over bf16 logits. Fused: one read forward; one read and one write backward. Unfused: a
-  // cast to fp32 (1 + 2), log-softmax (2 + 2), gather; backward softmax (2 + 2) and the cast (2 + 1).
-  const bool fused = b.kernels().fused_loss;
+  // Passes over bf16 logits. Fused: one read forward; one read and one write backward. Unfused as the
+  // profile counts it; PyTorch: a cast to fp32 (1 + 2), log-softmax (2 + 2), gather; backward softmax
+  // (2 + 2) and the cast (2 + 1).
+  const KernelMechanisms& k = b.kernels();
+  const bool fused = k.fused_loss;
+  for (std::int32_t i = 0; i < input.profile->host.sync_per_microbatch; ++i) b.host_sync("loss_value");
   const TensorSpec scalar{.name = "loss", .rows = b.tokens(), .width = 1, .place = kWhole, .element_bytes = 4};
-  TensorId loss = b.pointwise({.name = "loss", .out = scalar, .forward_bytes = (fused ? 1 : 7) * bytes,
-                               .backward_bytes = (fused ? 2 : 7) * bytes, .keeps_input = true,
+  TensorId loss = b.pointwise({.name = "loss", .out = scalar, .forward_bytes = (fused ? 1 : k.loss_forward_passes) * bytes,
+                               .backward_bytes = (fused ? 2 : k.loss_backward_passes) * bytes, .keeps_input = true,
                                .launches = static_cast<std::int16_t>(fused ? 2 : 6)}, {logits});
   if (input.key.tp > 1) {
     const Work reduce = CollectiveWork{Collective::all_reduce, attention_group(bit(Dim::tp)),
