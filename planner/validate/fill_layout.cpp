@@ -119,8 +119,7 @@ class Filler {
       filled_.push_back("layout.recompute: " + words + " by its source");
     }
     if (words.empty()) return true;
-    const bool titan = mentions(ask_.row.source, "torchtitan");
-    recompute_ = read_recompute_words(words, ask_.job.model->has_moe(), titan);
+    recompute_ = read_recompute_words(words, ask_.job.model->has_moe(), ask_.profile.kernels.selective_by_operator);
     if (!recompute_) return refuse("layout.recompute \"" + printable(words) + "\" is not understood");
     if (!recompute_->note.empty()) filled_.push_back(recompute_->note);
     return true;

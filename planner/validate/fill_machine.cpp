@@ -93,13 +93,18 @@ void set_named(E& member, const std::string& text) {
   }
 }
 
-void apply_row(const RowLayout& l, Profile& p, std::vector<std::string>& filled) {
+void apply_state(const RowLayout& l, StateMechanisms& state) {
   if (const auto master = read_dtype_words(l.master_dtype)) {
-    p.state.master = p.state.moments = *master;
-    p.state.low_precision_copy = p.state.low_precision_copy && *master != DType::bf16;
+    state.master = state.moments = *master;
+    state.low_precision_copy = state.low_precision_copy && *master != DType::bf16;
   }
-  if (const auto reduce = read_dtype_words(l.reduce_dtype)) p.state.reduce = *reduce;
-  if (!l.reduce_every.empty()) p.state.reduce_every_microbatch = mentions(l.reduce_every, "micro");
+  if (const auto reduce = read_dtype_words(l.reduce_dtype)) state.reduce = *reduce;
+  if (!l.reduce_every.empty()) state.reduce_every_microbatch = mentions(l.reduce_every, "micro");
+}
+
+void apply_row(const RowLayout& l, Profile& p, std::vector<std::string>& filled) {
+  apply_state(l, p.state);
+  if (p.replicated_state) apply_state(l, *p.replicated_state);
   set_named(p.kernels.attention, l.attention_kernel);
   if (mentions(l.attention_kernel, "math") || mentions(l.attention_kernel, "eager")) {
     p.kernels.attention = AttentionKernel::unfused;
@@ -114,7 +119,9 @@ void apply_row(const RowLayout& l, Profile& p, std::vector<std::string>& filled)
 void apply_effects(const std::vector<TextRule>& effects, Profile& p) {
   for (const TextRule& effect : effects) {
     if (effect.set == TextEffect::tp_overlap) p.kernels.tp_overlap = true;
-    if (effect.set == TextEffect::no_overlap) p.state.overlap_reduce = p.state.overlap_gather = p.kernels.tp_overlap = false;
+    if (effect.set != TextEffect::no_overlap) continue;
+    p.state.overlap_reduce = p.state.overlap_gather = p.kernels.tp_overlap = false;
+    if (p.replicated_state) p.replicated_state->overlap_reduce = p.replicated_state->overlap_gather = false;
   }
 }
 

@@ -122,7 +122,7 @@ Precision read_precision_words(std::string_view text, std::int32_t year, bool bl
   return has("fp8") && !has("current") && year < 2025 ? Precision::fp8_delayed : Precision::fp8_current;
 }
 
-std::optional<RecomputeWords> read_recompute_words(std::string_view text, bool moe, bool torchtitan) {
+std::optional<RecomputeWords> read_recompute_words(std::string_view text, bool moe, bool by_operator) {
   const std::string words = lower(text);
   RecomputeWords out;
   if (words == "none" || words == "no" || words == "off") return out;
@@ -131,12 +131,16 @@ std::optional<RecomputeWords> read_recompute_words(std::string_view text, bool m
     out.recompute.full_layers = number_after(words, "full:").value_or(0);
     return out;
   }
-  if (words == "selective layer" || words == "selective op" || (torchtitan && words == "selective")) {
+  const bool op = words == "selective op";
+  if (by_operator && (op || words == "selective")) {
+    out.recompute.modules = Recompute::core;
+    return out;
+  }
+  if (words == "selective layer" || op) {
     out.recompute.full = true;
-    const bool layer = words == "selective layer";
-    out.layer_share = layer ? kEverySecondLayer : kEverySecondProduct;
-    out.note = layer ? "recompute selective layer = every second layer in full"
-                     : "recompute selective op = every second matrix product, priced as 36% of the layers in full";
+    out.layer_share = op ? kEverySecondProduct : kEverySecondLayer;
+    out.note = op ? "recompute selective op = every second matrix product, priced as 36% of the layers in full"
+                  : "recompute selective layer = every second layer in full";
     return out;
   }
   return module_words(words, moe);

@@ -30,7 +30,8 @@ struct RecomputeWords {
   double layer_share = 0;  // torchtitan's selective modes: this share of layers recomputed in full
   std::string note;        // what had to be read as something near
 };
-std::optional<RecomputeWords> read_recompute_words(std::string_view text, bool moe, bool torchtitan);
+// `by_operator`: the framework's `selective` is torchtitan's, which saves every other matrix product.
+std::optional<RecomputeWords> read_recompute_words(std::string_view text, bool moe, bool by_operator);
 
 std::optional<std::uint8_t> read_schedule_words(std::string_view text);
 std::optional<DType> read_dtype_words(std::string_view text);

@@ -132,7 +132,8 @@ TEST(ValidateWords, Recompute) {
   EXPECT_EQ(modules("layernorm+moe_act", true), Recompute::norm | Recompute::moe_act);
   EXPECT_EQ(modules("mla_up_proj+mlp", true), Recompute::mla_up);  // the dense layer's MLP alone
   EXPECT_DOUBLE_EQ(read_recompute_words("selective layer", false, true)->layer_share, 0.5);
-  EXPECT_DOUBLE_EQ(read_recompute_words("selective", false, true)->layer_share, 0.36);
+  EXPECT_DOUBLE_EQ(read_recompute_words("selective op", false, false)->layer_share, 0.36);
+  EXPECT_EQ(read_recompute_words("selective op", false, true)->recompute.modules, Recompute::core);
   EXPECT_EQ(modules("selective", false), Recompute::core);
   EXPECT_FALSE(read_recompute_words("most of it", false, false));
 }
