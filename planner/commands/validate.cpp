@@ -31,7 +31,8 @@ int run(const Options& o) {
   const std::vector<validate::Row> rows = validate::read_rows(load_json(path));
   validate::ValidateResult result = validate::validate_rows(rows, o.settings, o.study);
   if (result.rows.empty()) {
-    const std::string why = rows.empty() ? "the file has no rows" : "no row's source contains \"" + printable(o.study) + "\"";
+    const std::string why =
+        rows.empty() ? "the file has no rows" : "no row's source contains \"" + printable(o.study) + "\"";
     throw InputError(o.rows.empty() ? "published rows" : path, "", why);
   }
   result.rows_file = o.rows.empty() ? "published" : o.rows;
@@ -42,14 +43,18 @@ int run(const Options& o) {
 
 std::function<int()> setup(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  text_option(app, "--rows", o->rows, "R.json: rows to hold predictions against; left out: every published row that is shipped");
+  text_option(app, "--rows", o->rows,
+              "R.json: rows to hold predictions against; left out: every published row that is shipped");
   text_option(app, "--json", o->json, "FILE: rows, studies and overall as JSON; - for standard output");
-  text_option(app, "--framework", o->settings.framework, "F: one profile for all rows; left out: each row's own, by its source");
+  text_option(app, "--framework", o->settings.framework,
+              "F: one profile for all rows; left out: each row's own, by its source");
   text_option(app, "--calibration", o->settings.calibration, "K: left out: the one of each row's GPU");
   text_option(app, "--study", o->study, "NAME: only rows whose source contains it");
   app.add_flag("--list-rows", o->list_rows, "also one line per row");
   app.add_flag("--quiet", o->quiet, "accepted everywhere; nothing is left out");
-  app.footer("Example:\n  trainwright validate --study \"Table 1\" --list-rows\nExit codes: 0 answered; 2 bad input");
+  app.footer(
+      "Example:\n  trainwright validate --study \"Table 1\" --list-rows\nExit codes: 0 answered; 2 bad "
+      "input");
   return [o] { return run(*o); };
 }
 
@@ -57,6 +62,7 @@ std::function<int()> setup(CLI::App& app) {
 
 namespace commands {
 extern constinit const Command validate;
-constinit const Command validate = {"validate", 4, "how wrong is the model? predicted against published or measured steps", setup};
+constinit const Command validate = {
+    "validate", 4, "how wrong is the model? predicted against published or measured steps", setup};
 }  // namespace commands
 }  // namespace tw

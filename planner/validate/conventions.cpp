@@ -56,10 +56,10 @@ struct Family {
   std::string_view needle;
   std::size_t convention;
 };
-constexpr Family kFamilies[] = {{"moonlight", 7}, {"kimi", 8},     {"deepseekv2lite", 7}, {"deepseek", 6},
-                                {"nemotron", 3},  {"qwen", 4},     {"llama", 0},          {"mixtral", 0},
-                                {"mistral", 0},   {"mpt", 2},      {"gptneox", 1},        {"gpt", 1},
-                                {"megatron", 1},  {"opt", 1},      {"bloom", 1}};
+constexpr Family kFamilies[] = {{"moonlight", 7}, {"kimi", 8}, {"deepseekv2lite", 7}, {"deepseek", 6},
+                                {"nemotron", 3},  {"qwen", 4}, {"llama", 0},          {"mixtral", 0},
+                                {"mistral", 0},   {"mpt", 2},  {"gptneox", 1},        {"gpt", 1},
+                                {"megatron", 1},  {"opt", 1},  {"bloom", 1}};
 
 }  // namespace
 

@@ -14,6 +14,11 @@ namespace tw::validate {
 namespace {
 
 using Sizes = std::vector<std::int32_t>;
+// What Megatron-Core can recompute beside the attention core since 2024 (--recompute-modules,
+// --recompute-num-layers); layers by quarters.
+constexpr std::int32_t kModulesSince = 2024;
+constexpr std::string_view kFinerRecompute[] = {"norm", "mlp", "norm+moe_act", "moe_act+mla_up",
+                                                "norm+moe_act+mla_up"};
 constexpr std::int32_t kLargestMicroBatch = 64, kLargestVpp = 32;
 
 // Every layout with every value.
@@ -37,12 +42,14 @@ Sizes powers_up_to(std::int64_t most) {
 
 class Filler {
  public:
-  Filler(const LayoutAsk& ask, std::vector<std::string>& filled) : ask_(ask), l_(ask.row.layout), filled_(filled) {}
+  Filler(const LayoutAsk& ask, std::vector<std::string>& filled)
+      : ask_(ask), l_(ask.row.layout), filled_(filled) {}
 
   FilledLayouts run() {
     if (!read_words()) return {{}, true, why_not_};
-    std::vector<Layout> all = varied({base_}, sizes(l_.tp, "tp", powers_up_to(ask_.job.gpus >= 8 ? 8 : ask_.job.gpus)),
-                                     [](Layout& l, std::int32_t v) { l.tp = v; });
+    std::vector<Layout> all =
+        varied({base_}, sizes(l_.tp, "tp", powers_up_to(ask_.job.gpus >= 8 ? 8 : ask_.job.gpus)),
+               [](Layout& l, std::int32_t v) { l.tp = v; });
     all = varied(all, sizes(l_.pp, "pp", powers_up_to(16)), [](Layout& l, std::int32_t v) { l.pp = v; });
     all = varied(all, sizes(l_.ep, "ep", expert_sizes()), [](Layout& l, std::int32_t v) { l.ep = v; });
     all = varied(all, vpps(), [](Layout& l, std::int32_t v) { l.vpp = v; });
@@ -69,12 +76,14 @@ class Filler {
 
   // A published layout without ep has none; where nothing is published, it is as open as the rest.
   Sizes expert_sizes() const {
-    return ask_.job.model->has_moe() && !l_.tp && !l_.pp ? powers_up_to(ask_.job.model->moe()->experts) : Sizes{1};
+    return ask_.job.model->has_moe() && !l_.tp && !l_.pp ? powers_up_to(ask_.job.model->moe()->experts)
+                                                         : Sizes{1};
   }
 
   bool read_words() {
     base_.cp = l_.cp.value_or(1), base_.etp = l_.etp.value_or(1);
-    if (ask_.job.model->has_moe() && !l_.etp) filled_.push_back("layout.etp: 1, as Megatron-Core's recipes have");
+    if (ask_.job.model->has_moe() && !l_.etp)
+      filled_.push_back("layout.etp: 1, as Megatron-Core's recipes have");
     const std::int32_t year = ask_.row.year.value_or(2025);
     base_.precision = read_precision_words(l_.precision, year, ask_.blackwell);
     if (l_.precision.empty()) filled_.push_back("layout.precision: bf16");
@@ -85,7 +94,8 @@ class Filler {
 
   void fill_sp(std::int32_t year) {
     base_.sp = l_.sp.value_or(ask_.rule.sp.value_or(year >= 2022));
-    if (!l_.sp && l_.tp.value_or(2) > 1) filled_.push_back(fmt::format("layout.sp: {} with tp (usual since 2022)", base_.sp));
+    if (!l_.sp && l_.tp.value_or(2) > 1)
+      filled_.push_back(fmt::format("layout.sp: {} with tp (usual since 2022)", base_.sp));
   }
 
   void fill_ways() {
@@ -98,7 +108,8 @@ class Filler {
 
   bool fill_zero() {
     const auto words = read_zero_words(l_.zero);
-    if (!words && !l_.zero.empty()) return refuse("layout.zero \"" + printable(l_.zero) + "\" is not understood");
+    if (!words && !l_.zero.empty())
+      return refuse("layout.zero \"" + printable(l_.zero) + "\" is not understood");
     base_.zero = words ? words->zero : ask_.rule.zero.value_or(1);
     if (!words) filled_.push_back(fmt::format("layout.zero: {} by its source", base_.zero));
     base_.hsdp = l_.hsdp_shard ? *l_.hsdp_shard : words && words->shard ? *words->shard : 0;
@@ -107,7 +118,8 @@ class Filler {
 
   bool fill_schedule() {
     schedule_ = read_schedule_words(l_.schedule);
-    if (!schedule_ && !l_.schedule.empty()) return refuse("layout.schedule \"" + printable(l_.schedule) + "\" is not understood");
+    if (!schedule_ && !l_.schedule.empty())
+      return refuse("layout.schedule \"" + printable(l_.schedule) + "\" is not understood");
     if (schedule_) base_.schedule = *schedule_;
     return true;
   }
@@ -119,7 +131,8 @@ class Filler {
       filled_.push_back("layout.recompute: " + words + " by its source");
     }
     if (words.empty()) return true;
-    recompute_ = read_recompute_words(words, ask_.job.model->has_moe(), ask_.profile.kernels.selective_by_operator);
+    recompute_ =
+        read_recompute_words(words, ask_.job.model->has_moe(), ask_.profile.kernels.selective_by_operator);
     if (!recompute_) return refuse("layout.recompute \"" + printable(words) + "\" is not understood");
     if (!recompute_->note.empty()) filled_.push_back(recompute_->note);
     return true;
@@ -136,7 +149,8 @@ class Filler {
       return {*ask_.rule.vpp};
     }
     Sizes out;
-    for (std::int32_t v = schedule_ ? 2 : 1; v <= std::min(kLargestVpp, ask_.job.model->layers()); ++v) out.push_back(v);
+    for (std::int32_t v = schedule_ ? 2 : 1; v <= std::min(kLargestVpp, ask_.job.model->layers()); ++v)
+      out.push_back(v);
     left_open("vpp");
     return out;
   }
@@ -161,6 +175,14 @@ class Filler {
     left_open("recompute");
     std::vector<Recompute> out;
     for (const std::string& option : ask_.profile.can.recompute) out.push_back(parse_recompute(option));
+    if (ask_.row.year.value_or(2025) < kModulesSince) return out;
+    const auto selective = std::find(out.begin(), out.end(), Recompute{.modules = Recompute::core});
+    if (selective == out.end()) return out;
+    for (const std::string_view option : kFinerRecompute) out.push_back(parse_recompute(option));
+    const std::int32_t layers = (ask_.job.model->layers() - 1) / l_.pp.value_or(1) + 1;
+    for (std::int32_t part = 1; part < 4; ++part) {
+      if (layers * part / 4 > 0) out.push_back({.full = true, .full_layers = layers * part / 4});
+    }
     return out;
   }
 
@@ -184,7 +206,8 @@ class Filler {
     if (!out.layouts.empty()) out.why_not.clear();
     filled_.insert(filled_.end(), notes.begin(), notes.end());
     if (!open_.empty()) {
-      filled_.push_back(fmt::format("layout.{}: the fastest that fits of {} legal choices", fmt::join(open_, ", "), out.layouts.size()));
+      filled_.push_back(fmt::format("layout.{}: the fastest that fits of {} legal choices",
+                                    fmt::join(open_, ", "), out.layouts.size()));
     }
     return out;
   }

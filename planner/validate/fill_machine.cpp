@@ -130,11 +130,13 @@ void apply_effects(const std::vector<TextRule>& effects, Profile& p) {
 FilledCluster fill_cluster(const Row& row, std::vector<std::string>& filled) {
   const std::string name = cluster_name(row.cluster);
   if (name.empty() && row.cluster.gpu.empty()) return {{}, "cluster.gpu is missing"};
-  if (name.empty()) return {{}, "cluster.gpu " + printable(row.cluster.gpu) + " is not in scenarios/clusters"};
+  if (name.empty())
+    return {{}, "cluster.gpu " + printable(row.cluster.gpu) + " is not in scenarios/clusters"};
   if (!row.cluster.gpus) return {{}, "cluster.gpus is missing"};
   Cluster cluster = load_cluster(name);
   allow_size(cluster, *row.cluster.gpus);
-  if (row.cluster.inter_link_gbps_per_gpu) set_network_rate(cluster, *row.cluster.inter_link_gbps_per_gpu, filled);
+  if (row.cluster.inter_link_gbps_per_gpu)
+    set_network_rate(cluster, *row.cluster.inter_link_gbps_per_gpu, filled);
   return {resized(cluster, *row.cluster.gpus), {}};
 }
 

@@ -39,7 +39,9 @@ Model with_layers(const Model& named, std::int32_t layers) {
   Model out = named;
   const LayerKind first = named.layer(0), last = named.layer(named.layers() - 1);
   std::int32_t leading = 0;
-  while (leading < named.layers() && named.layer_kind[static_cast<std::size_t>(leading)] == named.layer_kind[0]) ++leading;
+  while (leading < named.layers() &&
+         named.layer_kind[static_cast<std::size_t>(leading)] == named.layer_kind[0])
+    ++leading;
   if (leading == named.layers()) leading = 0;
   if (layers < named.layers()) leading = std::min(leading, 1);
   if (named.kinds.size() == 1 || !first.mlp || !last.moe) {  // periodic kinds go on as they began
@@ -57,8 +59,9 @@ Model with_layers(const Model& named, std::int32_t layers) {
 std::optional<Model> named_model(const Row& row, std::vector<std::string>& filled) {
   const std::string name = letters_and_digits(row.model.name);
   for (const NamedModel& each : named_models()) {
-    const bool all = std::all_of(each.needles.begin(), each.needles.end(),
-                                 [&](std::string_view needle) { return name.find(needle) != std::string::npos; });
+    const bool all = std::all_of(each.needles.begin(), each.needles.end(), [&](std::string_view needle) {
+      return name.find(needle) != std::string::npos;
+    });
     if (!all) continue;
     Model model = load_model(each.scenario);
     if (!same_shape(row.model, model)) continue;
@@ -129,7 +132,9 @@ double count_error(const Model& model, const Row& row) {
 Model conventional_model(const Row& row, std::int32_t usual_vocab, std::vector<std::string>& filled) {
   const Convention& family = convention_of(row.model.name);
   const std::int32_t vocab = row.model.vocab.value_or(usual_vocab > 0 ? usual_vocab : family.vocab);
-  if (!row.model.vocab) filled.push_back(fmt::format("model.vocab: {} ({})", vocab, usual_vocab > 0 ? "of the source" : "usual of the family"));
+  if (!row.model.vocab)
+    filled.push_back(fmt::format("model.vocab: {} ({})", vocab,
+                                 usual_vocab > 0 ? "of the source" : "usual of the family"));
   Model best = model_by(row, family, vocab);
   const Convention* chosen = &family;
   double error = row.model.params_b ? count_error(best, row) : 0;
@@ -139,10 +144,12 @@ Model conventional_model(const Row& row, std::int32_t usual_vocab, std::vector<s
     if (count_error(model, row) > kSameCount) continue;
     best = model, chosen = &each, error = count_error(model, row);
   }
-  filled.push_back(fmt::format("model: convention of {} ({} MLP, {} embeddings){}", chosen->name,
-                               best.kinds.back().mlp ? (best.kinds.back().mlp->gated ? "gated" : "plain") : (chosen->gated ? "gated" : "plain"),
-                               best.tied_embeddings ? "tied" : "untied",
-                               row.model.params_b ? fmt::format(", parameters within {:.1f}%", 100 * error) : ""));
+  filled.push_back(
+      fmt::format("model: convention of {} ({} MLP, {} embeddings){}", chosen->name,
+                  best.kinds.back().mlp ? (best.kinds.back().mlp->gated ? "gated" : "plain")
+                                        : (chosen->gated ? "gated" : "plain"),
+                  best.tied_embeddings ? "tied" : "untied",
+                  row.model.params_b ? fmt::format(", parameters within {:.1f}%", 100 * error) : ""));
   return best;
 }
 
@@ -158,11 +165,13 @@ std::string missing_sizes(const RowModel& m) {
 std::string impossible_sizes(const RowModel& m) {
   constexpr std::int32_t kMostLayers = 4096, kMostWidth = 1 << 20;
   if (m.layers.value_or(1) > kMostLayers) return "model.layers must be at most 4096";
-  for (const MaybeCount& width : {m.hidden, m.ffn_hidden, m.heads, m.kv_heads, m.head_dim, m.moe_ffn_hidden, m.experts}) {
+  for (const MaybeCount& width :
+       {m.hidden, m.ffn_hidden, m.heads, m.kv_heads, m.head_dim, m.moe_ffn_hidden, m.experts}) {
     if (width.value_or(1) > kMostWidth) return "model sizes must be at most 1048576";
   }
   if (m.heads && m.kv_heads && *m.kv_heads > *m.heads) return "model.kv_heads are more than model.heads";
-  if (m.experts.value_or(0) > 0 && m.topk.value_or(1) > *m.experts) return "model.topk is more than model.experts";
+  if (m.experts.value_or(0) > 0 && m.topk.value_or(1) > *m.experts)
+    return "model.topk is more than model.experts";
   if (m.shared_experts.value_or(0) > kMostLayers) return "model.shared_experts must be at most 4096";
   return {};
 }
@@ -176,8 +185,10 @@ FilledModel fill_model(const Row& row, std::int32_t usual_vocab, std::vector<std
   if (!row.model.seq_len) return {{}, "model.seq_len is missing"};
   if (auto named = named_model(row, filled)) return {std::move(*named), {}};
   const std::string missing = missing_sizes(row.model);
-  if (mentions(row.model.name, "mamba")) return {{}, "a hybrid with Mamba layers is not a transformer that is modelled"};
-  if (!missing.empty()) return {{}, "model has no " + missing + ", and its name is not one of scenarios/models"};
+  if (mentions(row.model.name, "mamba"))
+    return {{}, "a hybrid with Mamba layers is not a transformer that is modelled"};
+  if (!missing.empty())
+    return {{}, "model has no " + missing + ", and its name is not one of scenarios/models"};
   return {conventional_model(row, usual_vocab, filled), {}};
 }
 

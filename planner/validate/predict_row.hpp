@@ -15,6 +15,7 @@ struct Settings {
 ValidatedRow predict_row(const Row& row, const SourceRules& rules, const Settings& settings);
 
 // Rows of one study (or all, where `study` is empty), predicted and scored.
-ValidateResult validate_rows(const std::vector<Row>& rows, const Settings& settings, const std::string& study);
+ValidateResult validate_rows(const std::vector<Row>& rows, const Settings& settings,
+                             const std::string& study);
 
 }  // namespace tw::validate

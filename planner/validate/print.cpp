@@ -46,8 +46,8 @@ std::string row_line(const ValidatedRow& row) {
   if (!row.used) return out + "not used: " + row.why_not + "\n";
   out += fmt::format("time {:>6} memory {:>6}", number(row.time_ratio, 3), number(row.memory_ratio, 3));
   if (row.fits_predicted && row.fits_measured && *row.fits_predicted != *row.fits_measured) {
-    out += fmt::format("  fits {}, measured {} ({:.1f} of {:.1f} GiB)", *row.fits_predicted, *row.fits_measured,
-                       row.predicted->device_gib, row.predicted->limit_gib);
+    out += fmt::format("  fits {}, measured {} ({:.1f} of {:.1f} GiB)", *row.fits_predicted,
+                       *row.fits_measured, row.predicted->device_gib, row.predicted->limit_gib);
   }
   return out + "  " + row.predicted->layout + "\n";
 }
@@ -65,17 +65,28 @@ Json pairs_json(const std::vector<std::pair<std::string, double>>& pairs) {
 
 Json predicted_json(const PredictedRow& p) {
   Json out = Json::object();
-  out.set("layout", p.layout).set("framework", p.framework).set("cluster", p.cluster).set("calibration", p.calibration);
-  out.set("step_time_s", p.step_time_s).set("step_time_low_s", p.step_time_low_s).set("step_time_high_s", p.step_time_high_s);
-  out.set("tokens_per_s_per_gpu", p.tokens_per_s_per_gpu).set("model_tflops_per_gpu", p.model_tflops_per_gpu).set("mfu", p.mfu);
+  out.set("layout", p.layout)
+      .set("framework", p.framework)
+      .set("cluster", p.cluster)
+      .set("calibration", p.calibration);
+  out.set("step_time_s", p.step_time_s)
+      .set("step_time_low_s", p.step_time_low_s)
+      .set("step_time_high_s", p.step_time_high_s);
+  out.set("tokens_per_s_per_gpu", p.tokens_per_s_per_gpu)
+      .set("model_tflops_per_gpu", p.model_tflops_per_gpu)
+      .set("mfu", p.mfu);
   Json memory = pairs_json(p.memory_parts);
-  memory.set("allocated", p.allocated_gib).set("reserved", p.reserved_gib).set("device", p.device_gib).set("limit", p.limit_gib);
+  memory.set("allocated", p.allocated_gib)
+      .set("reserved", p.reserved_gib)
+      .set("device", p.device_gib)
+      .set("limit", p.limit_gib);
   return std::move(out.set("memory_gib", std::move(memory)).set("terms_s", pairs_json(p.terms)));
 }
 
 Json measured_json(const MeasuredRow& m) {
   Json out = Json::object();
-  if (!m.from.empty()) out.set("step_time_s", m.step_time_s).set("from", m.from).set("utilisation", m.utilisation);
+  if (!m.from.empty())
+    out.set("step_time_s", m.step_time_s).set("from", m.from).set("utilisation", m.utilisation);
   if (m.memory_gib) out.set("memory_gib", *m.memory_gib).set("memory_unit", m.memory_unit);
   return out;
 }
@@ -87,9 +98,11 @@ Json row_json(const ValidatedRow& row) {
   Json filled = Json::array();
   for (const std::string& each : row.filled) filled.push(each);
   out.set("filled", std::move(filled)).set("group", row.group);
-  out.set("predicted", row.predicted ? predicted_json(*row.predicted) : Json()).set("measured", measured_json(row.measured));
+  out.set("predicted", row.predicted ? predicted_json(*row.predicted) : Json())
+      .set("measured", measured_json(row.measured));
   out.set("time_ratio", optional_json(row.time_ratio)).set("memory_ratio", optional_json(row.memory_ratio));
-  out.set("fits_predicted", optional_json(row.fits_predicted)).set("fits_measured", optional_json(row.fits_measured));
+  out.set("fits_predicted", optional_json(row.fits_predicted))
+      .set("fits_measured", optional_json(row.fits_measured));
   return out;
 }
 
@@ -114,7 +127,8 @@ Json list_json(const std::vector<T>& values, Json (*one)(const T&)) {
 }  // namespace
 
 std::string text_of(const ValidateResult& result, bool rows) {
-  std::string out = "Predicted against published: percentages; hindsight: one utilisation chosen for the set afterwards\n";
+  std::string out =
+      "Predicted against published: percentages; hindsight: one utilisation chosen for the set afterwards\n";
   out += header();
   for (const Score& score : result.studies) out += line(score);
   out += "by GPU, model and precision\n";
@@ -137,8 +151,8 @@ Json json_of(const ValidateResult& result) {
 std::string scoreboard_of(const ValidateResult& result) {
   std::string out;
   const auto add = [&](const Score& s) {
-    out += fmt::format("{:>5}/{:<4} time {:>6} worst {:>6} tau {:>5} memory {:>6} fits {:>6}  {}\n", s.used, s.n,
-                       number(s.time_mape, 1), number(s.time_worst, 1), number(s.kendall_tau, 2),
+    out += fmt::format("{:>5}/{:<4} time {:>6} worst {:>6} tau {:>5} memory {:>6} fits {:>6}  {}\n", s.used,
+                       s.n, number(s.time_mape, 1), number(s.time_worst, 1), number(s.kendall_tau, 2),
                        number(s.memory_mape, 1), number(s.fit_accuracy, 1), s.source);
   };
   for (const Score& score : result.studies) add(score);

@@ -21,7 +21,7 @@ struct PredictedRow {
 };
 
 struct MeasuredRow {
-  std::string from;      // what the source gives: step time, tokens/s, TFLOP/s, MFU; empty: no time
+  std::string from;  // what the source gives: step time, tokens/s, TFLOP/s, MFU; empty: no time
   double step_time_s = 0;
   std::string memory_unit;  // allocated, reserved, device
   Maybe<double> memory_gib;
@@ -48,9 +48,9 @@ struct Score {
   Maybe<double> time_mape, time_worst;  // per cent; a refused row counts 100
   Maybe<double> bias;                   // median of predicted over measured, minus 1, per cent
   Maybe<double> kendall_tau, top1_regret;
-  std::int32_t ranked = 0;              // rows in questions of two or more
+  std::int32_t ranked = 0;  // rows in questions of two or more
   Maybe<double> memory_mape, fit_accuracy, coverage, half_width;
-  Maybe<double> hindsight_mape;         // of one utilisation constant chosen with hindsight
+  Maybe<double> hindsight_mape;  // of one utilisation constant chosen with hindsight
 };
 
 struct ValidateResult {

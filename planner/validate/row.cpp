@@ -36,7 +36,8 @@ class Fields {
     const auto found = take(key);
     if (!found) return;
     const std::int64_t value = found->integer();
-    if (value < low || value > kMostCount) found->fail("must be from " + std::to_string(low) + " to 1073741824");
+    if (value < low || value > kMostCount)
+      found->fail("must be from " + std::to_string(low) + " to 1073741824");
     out = static_cast<std::int32_t>(value);
   }
   void get(std::string_view key, Maybe<double>& out) {
@@ -111,7 +112,9 @@ void read_into(const JsonView& node, Row& row) {
     const char* key;
     void (*read)(const JsonView&, Row&);
   };
-  for (const Part part : {Part{"model", read_model}, {"cluster", read_cluster}, {"layout", read_layout},
+  for (const Part part : {Part{"model", read_model},
+                          {"cluster", read_cluster},
+                          {"layout", read_layout},
                           {"measured", read_measured}}) {
     if (const auto found = f.take(part.key)) part.read(*found, row);
   }

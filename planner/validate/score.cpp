@@ -29,7 +29,8 @@ void score_time(Score& out, const Rows& rows) {
     utilisations.push_back(row->measured.utilisation);
     const PredictedRow& p = *row->predicted;
     counted += 1;
-    covered += p.step_time_low_s <= row->measured.step_time_s && row->measured.step_time_s <= p.step_time_high_s;
+    covered +=
+        p.step_time_low_s <= row->measured.step_time_s && row->measured.step_time_s <= p.step_time_high_s;
     widths.push_back((p.step_time_high_s - p.step_time_low_s) / (2 * p.step_time_s));
   }
   out.time_mape = per_cent(mean_error(ratios)), out.time_worst = per_cent(worst_error(ratios));
@@ -94,7 +95,8 @@ Score score(std::string name, const Rows& rows) {
   Score out;
   out.source = std::move(name);
   out.n = static_cast<std::int32_t>(rows.size());
-  out.used = static_cast<std::int32_t>(std::count_if(rows.begin(), rows.end(), [](const auto* row) { return row->used; }));
+  out.used = static_cast<std::int32_t>(
+      std::count_if(rows.begin(), rows.end(), [](const auto* row) { return row->used; }));
   score_time(out, rows);
   score_rank(out, rows);
   score_memory(out, rows);
@@ -102,9 +104,12 @@ Score score(std::string name, const Rows& rows) {
 }
 
 void score_all(ValidateResult& result) {
-  result.studies = scores_by(result.rows, [](const ValidatedRow& row) -> const std::string& { return row.source; });
-  result.groups = scores_by(result.rows, [](const ValidatedRow& row) -> const std::string& { return row.group; });
-  std::sort(result.groups.begin(), result.groups.end(), [](const Score& a, const Score& b) { return a.source < b.source; });
+  result.studies =
+      scores_by(result.rows, [](const ValidatedRow& row) -> const std::string& { return row.source; });
+  result.groups =
+      scores_by(result.rows, [](const ValidatedRow& row) -> const std::string& { return row.group; });
+  std::sort(result.groups.begin(), result.groups.end(),
+            [](const Score& a, const Score& b) { return a.source < b.source; });
   Rows all;
   for (const ValidatedRow& row : result.rows) all.push_back(&row);
   result.overall = score("all rows", all);

@@ -28,12 +28,14 @@ void settle_experts(Layout& l, const SettleAsk& ask, std::vector<std::string>& n
   const std::int64_t ranks = std::int64_t{l.dp} * l.cp * l.tp;
   if (ranks % (std::int64_t{l.ep} * l.etp) == 0) return;
   if (l.etp > 1 && ranks % l.ep == 0) {
-    near.push_back(fmt::format("layout.etp: 1, as ep {} * etp {} does not divide the {} ranks of a stage", l.ep, l.etp, ranks));
+    near.push_back(fmt::format("layout.etp: 1, as ep {} * etp {} does not divide the {} ranks of a stage",
+                               l.ep, l.etp, ranks));
     l.etp = 1;
     return;
   }
   const auto fitting = static_cast<std::int32_t>(std::gcd<std::int64_t>(ranks, l.ep));
-  near.push_back(fmt::format("layout.ep: {} of {}, the largest group in the {} ranks of a stage", fitting, l.ep, ranks));
+  near.push_back(
+      fmt::format("layout.ep: {} of {}, the largest group in the {} ranks of a stage", fitting, l.ep, ranks));
   l.ep = fitting;
   if (ranks % (std::int64_t{l.ep} * l.etp) != 0) l.etp = 1;
 }
@@ -52,7 +54,8 @@ void settle_shards(Layout& l, std::vector<std::string>& near) {
 
 void settle_pipeline(Layout& l, const SettleAsk& ask, std::vector<std::string>& near) {
   if (l.pp == 1) l.vpp = 1, l.schedule = kSchedule1F1B;
-  if (l.vpp > 1 && (l.schedule == kSchedule1F1B || l.schedule == kScheduleGpipe)) l.schedule = kScheduleInterleaved;
+  if (l.vpp > 1 && (l.schedule == kSchedule1F1B || l.schedule == kScheduleGpipe))
+    l.schedule = kScheduleInterleaved;
   if (l.vpp == 1 && l.schedule == kScheduleInterleaved) l.schedule = kSchedule1F1B;
   const std::int32_t layers = ask.job.model->layers();
   const std::int64_t chunks = std::int64_t{l.pp} * l.vpp;
@@ -60,7 +63,8 @@ void settle_pipeline(Layout& l, const SettleAsk& ask, std::vector<std::string>& 
   const bool ends = layers % chunks == 0 || (layers + 1) % chunks == 0 || (layers + 2) % chunks == 0;
   if (chunks <= layers && (l.vpp == 1 || ends)) return;
   l.split = near_even_split(layers, static_cast<std::int32_t>(chunks));
-  near.push_back(fmt::format("layout.split: {} layers on {} chunks, embedding and head counted as layers", layers, chunks));
+  near.push_back(fmt::format("layout.split: {} layers on {} chunks, embedding and head counted as layers",
+                             layers, chunks));
 }
 
 // Layers of the stage that holds most, as full:N counts them.
@@ -71,7 +75,9 @@ std::int32_t widest(const Layout& l, std::int32_t layers) {
 void settle_recompute(Layout& l, const SettleAsk& ask) {
   if (!l.recompute.full) return;
   const std::int32_t most = widest(l, ask.job.model->layers());
-  if (ask.recomputed_share > 0) l.recompute.full_layers = std::max(1, static_cast<std::int32_t>(std::lround(ask.recomputed_share * most)));
+  if (ask.recomputed_share > 0)
+    l.recompute.full_layers =
+        std::max(1, static_cast<std::int32_t>(std::lround(ask.recomputed_share * most)));
   if (l.recompute.full_layers >= most) l.recompute.full_layers = 0;
 }
 

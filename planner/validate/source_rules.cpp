@@ -16,7 +16,8 @@ SourceRules load_source_rules() {
 
 const SourceRule& SourceRules::of(const Row& row) const {
   const std::string zero = mentions(row.layout.zero, "3") ? " zero-3" : "";
-  const std::string text = lower(row.source + " " + row.id + " " + row.layout.framework + " " + row.notes) + zero;
+  const std::string text =
+      lower(row.source + " " + row.id + " " + row.layout.framework + " " + row.notes) + zero;
   const auto all_in = [&](const SourceRule& rule) {
     return std::all_of(rule.match.begin(), rule.match.end(),
                        [&](const std::string& word) { return text.find(word) != std::string::npos; });

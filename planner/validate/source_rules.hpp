@@ -14,9 +14,10 @@ namespace tw::validate {
 // causal: half of attention; full: all of it; recomputed: full, and each layer's forward twice.
 enum class FlopsConvention : std::uint8_t { causal, full, recomputed };
 constexpr auto enum_names(const FlopsConvention*) {
-  return std::array<std::pair<FlopsConvention, std::string_view>, 3>{{{FlopsConvention::causal, "causal"},
-                                                                      {FlopsConvention::full, "full"},
-                                                                      {FlopsConvention::recomputed, "recomputed"}}};
+  return std::array<std::pair<FlopsConvention, std::string_view>, 3>{
+      {{FlopsConvention::causal, "causal"},
+       {FlopsConvention::full, "full"},
+       {FlopsConvention::recomputed, "recomputed"}}};
 }
 
 struct SourceRule {
@@ -32,8 +33,8 @@ struct SourceRule {
   std::optional<std::string> attention;  // kernel that the source names, whatever the profile has
   std::string source;
 };
-TW_DESCRIBE(SourceRule, match, frameworks, flops, zero, recompute, sp, vocab, vpp, micro_batch, capacity_factor, memory, attention,
-            source);
+TW_DESCRIBE(SourceRule, match, frameworks, flops, zero, recompute, sp, vocab, vpp, micro_batch,
+            capacity_factor, memory, attention, source);
 
 // Words in a row's notes that say a mechanism.
 enum class TextEffect : std::uint8_t { tp_overlap, no_overlap, dedup, capacity, skew, cp_a2a, cp_ring };

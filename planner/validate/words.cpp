@@ -26,10 +26,22 @@ struct ZeroRow {
   std::int32_t zero;
 };
 // First match wins.
-constexpr ZeroRow kZero[] = {{"hsdp", 3},   {"fsdp", 3},   {"full_shard", 3},  {"shard_grad_op", 2},
-                             {"zero-3", 3}, {"zero3", 3},  {"zero-2", 2},      {"zero2", 2},
-                             {"zero-1", 1}, {"zero1", 1},  {"distributed opt", 1}, {"3", 3},
-                             {"2", 2},      {"1", 1},      {"0", 0},           {"ddp", 0},
+constexpr ZeroRow kZero[] = {{"hsdp", 3},
+                             {"fsdp", 3},
+                             {"full_shard", 3},
+                             {"shard_grad_op", 2},
+                             {"zero-3", 3},
+                             {"zero3", 3},
+                             {"zero-2", 2},
+                             {"zero2", 2},
+                             {"zero-1", 1},
+                             {"zero1", 1},
+                             {"distributed opt", 1},
+                             {"3", 3},
+                             {"2", 2},
+                             {"1", 1},
+                             {"0", 0},
+                             {"ddp", 0},
                              {"none", 0}};
 
 struct ModuleRow {
@@ -37,22 +49,26 @@ struct ModuleRow {
   std::uint8_t modules;
 };
 // Names of Megatron-Core's --recompute-modules and of papers. "moe" is the whole expert layer.
-constexpr ModuleRow kModules[] = {{"core_attn", Recompute::core},   {"core_attention", Recompute::core},
-                                  {"selective", Recompute::core},   {"attention", Recompute::attention},
-                                  {"layernorm", Recompute::norm},   {"norm", Recompute::norm},
-                                  {"moe_act", Recompute::moe_act},  {"moe", Recompute::mlp},
-                                  {"mla_up_proj", Recompute::mla_up}, {"mla_up", Recompute::mla_up},
+constexpr ModuleRow kModules[] = {{"core_attn", Recompute::core},
+                                  {"core_attention", Recompute::core},
+                                  {"selective", Recompute::core},
+                                  {"attention", Recompute::attention},
+                                  {"layernorm", Recompute::norm},
+                                  {"norm", Recompute::norm},
+                                  {"moe_act", Recompute::moe_act},
+                                  {"moe", Recompute::mlp},
+                                  {"mla_up_proj", Recompute::mla_up},
+                                  {"mla_up", Recompute::mla_up},
                                   {"mlp", Recompute::mlp}};
 
 struct ScheduleRow {
   std::string_view needle;
   std::uint8_t schedule;
 };
-constexpr ScheduleRow kSchedules[] = {{"dualpipev", kScheduleDualpipeV}, {"dualpipe", kScheduleDualpipe},
-                                      {"zbv", kScheduleZbV},             {"zbh1", kScheduleZbH1},
-                                      {"zerobubble", kScheduleZbH1},     {"interleaved", kScheduleInterleaved},
-                                      {"virtual", kScheduleInterleaved}, {"1f1b", kSchedule1F1B},
-                                      {"gpipe", kScheduleGpipe}};
+constexpr ScheduleRow kSchedules[] = {
+    {"dualpipev", kScheduleDualpipeV}, {"dualpipe", kScheduleDualpipe}, {"zbv", kScheduleZbV},
+    {"zbh1", kScheduleZbH1},           {"zerobubble", kScheduleZbH1},   {"interleaved", kScheduleInterleaved},
+    {"virtual", kScheduleInterleaved}, {"1f1b", kSchedule1F1B},         {"gpipe", kScheduleGpipe}};
 
 // Shares of layers that cost as much to recompute in full as torchtitan's selective modes do.
 // "layer": every second layer. "op": every second matrix product (wk, wo and w3 of wq, wk, wv, wo,
@@ -69,7 +85,8 @@ std::optional<RecomputeWords> module_words(std::string_view text, bool moe) {
     const std::size_t end = std::min(words.find('+', start), words.size());
     const std::string_view piece = std::string_view(words).substr(start, end - start);
     start = end + 1;
-    const auto row = std::find_if(std::begin(kModules), std::end(kModules), [&](const ModuleRow& r) { return r.name == piece; });
+    const auto row = std::find_if(std::begin(kModules), std::end(kModules),
+                                  [&](const ModuleRow& r) { return r.name == piece; });
     if (row == std::end(kModules)) return std::nullopt;
     if (moe && piece == "mlp") {  // Megatron-Core: the dense layers' MLP, not the experts
       out.note = "recompute mlp concerns dense layers alone and is left out";
@@ -104,7 +121,8 @@ bool mentions(std::string_view text, std::string_view needle) {
 std::optional<ZeroWords> read_zero_words(std::string_view text) {
   const std::string words = lower(text);
   for (const ZeroRow& row : kZero) {
-    if (words.find(row.needle) != std::string::npos) return ZeroWords{row.zero, number_after(words, "shard group")};
+    if (words.find(row.needle) != std::string::npos)
+      return ZeroWords{row.zero, number_after(words, "shard group")};
   }
   return std::nullopt;
 }
@@ -117,7 +135,8 @@ Precision read_precision_words(std::string_view text, std::int32_t year, bool bl
   if (!has("fp8") && !has("float8")) return Precision::bf16;
   if (has("delayed")) return Precision::fp8_delayed;
   if (has("row")) return Precision::fp8_row;
-  if (has("block") || has("subchannel") || has("finer")) return blackwell ? Precision::mxfp8 : Precision::fp8_block;
+  if (has("block") || has("subchannel") || has("finer"))
+    return blackwell ? Precision::mxfp8 : Precision::fp8_block;
   // Transformer Engine's default was delayed scaling until current scaling came in 2025.
   return has("fp8") && !has("current") && year < 2025 ? Precision::fp8_delayed : Precision::fp8_current;
 }
@@ -139,8 +158,9 @@ std::optional<RecomputeWords> read_recompute_words(std::string_view text, bool m
   if (words == "selective layer" || op) {
     out.recompute.full = true;
     out.layer_share = op ? kEverySecondProduct : kEverySecondLayer;
-    out.note = op ? "recompute selective op = every second matrix product, priced as 36% of the layers in full"
-                  : "recompute selective layer = every second layer in full";
+    out.note =
+        op ? "recompute selective op = every second matrix product, priced as 36% of the layers in full"
+           : "recompute selective layer = every second layer in full";
     return out;
   }
   return module_words(words, moe);

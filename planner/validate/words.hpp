@@ -23,7 +23,9 @@ std::optional<ZeroWords> read_zero_words(std::string_view text);
 
 // `blackwell`: a finer quantization granularity means MXFP8 there, blocks elsewhere.
 Precision read_precision_words(std::string_view text, std::int32_t year, bool blackwell);
-inline bool is_low(Precision precision) { return precision != Precision::bf16; }
+inline bool is_low(Precision precision) {
+  return precision != Precision::bf16;
+}
 
 struct RecomputeWords {
   Recompute recompute;

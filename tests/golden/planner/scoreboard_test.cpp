@@ -69,7 +69,8 @@ TEST(Scoreboard, NoStudyGetsWorse) {
 
 // The comparison itself: a planted loss is found, a gain is not one.
 TEST(Scoreboard, ReadsItsOwnLines) {
-  const auto lines = lines_of("    5/6    time   12.3 worst   40.0 tau  0.50 memory      - fits  100.0  A study, Table 1\n");
+  const auto lines =
+      lines_of("    5/6    time   12.3 worst   40.0 tau  0.50 memory      - fits  100.0  A study, Table 1\n");
   ASSERT_EQ(lines.size(), 1u);
   const Line& line = lines.at("A study, Table 1");
   EXPECT_EQ(line.used, 5);

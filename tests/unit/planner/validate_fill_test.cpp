@@ -123,7 +123,9 @@ TEST(ValidateWords, Precision) {
 }
 
 TEST(ValidateWords, Recompute) {
-  const auto modules = [](const char* text, bool moe) { return read_recompute_words(text, moe, false)->recompute.modules; };
+  const auto modules = [](const char* text, bool moe) {
+    return read_recompute_words(text, moe, false)->recompute.modules;
+  };
   EXPECT_TRUE(read_recompute_words("full", false, false)->recompute.full);
   EXPECT_EQ(read_recompute_words("full:7", false, false)->recompute.full_layers, 7);
   EXPECT_EQ(modules("none", false), 0);
@@ -193,7 +195,8 @@ TEST(ValidateCompare, FlopConventions) {
   const Model gpt = load_model("gpt3-175b");
   const double l = 96, h = 12288, s = 2048, v = gpt.vocab;
   const double equation = 96 * l * h * h * (1 + s / (6 * h) + v / (16 * l * h));
-  EXPECT_NEAR(counted_flops(gpt, 2048, FlopsConvention::recomputed).value / equation, 1, 2e-3);  // biases, norms
+  EXPECT_NEAR(counted_flops(gpt, 2048, FlopsConvention::recomputed).value / equation, 1,
+              2e-3);  // biases, norms
   const double causal = counted_flops(gpt, 2048, FlopsConvention::causal).value;
   // The other half of attention: 6 l s h per token.
   EXPECT_NEAR(counted_flops(gpt, 2048, FlopsConvention::full).value - causal, 6 * l * s * h, 1e-3 * causal);
