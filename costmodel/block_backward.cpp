@@ -21,7 +21,7 @@ void Builder::hand_gradient(TensorId to, Ready ready, Placement place) {
     TW_CHECK(found.has_value());
     return convert(work_.backward, as, *found, from, spec.scope == Scope::attention ? Term::tp : Term::ep);
   };
-  std::vector<std::int16_t> both = settle(gradient.ready, gradient.place).before;
+  OpRefs both = settle(gradient.ready, gradient.place).before;
   for (const std::int16_t op : settle(ready, place).before) both.push_back(op);
   Op join;
   join.name = "join";
@@ -65,7 +65,7 @@ Builder::Ready Builder::regather(const Node& node) {
 void Builder::linear_backward(const Node& node, const Ready& gradient) {
   const Ready again = regather(node);
   const std::int16_t dgrad = linear_ops(node, GemmPass::dgrad, work_.backward, gradient.before);
-  std::vector<std::int16_t> before = again.before;
+  OpRefs before = again.before;
   if (gradient.during >= 0) before.push_back(gradient.during);
   const std::int16_t wgrad = linear_ops(node, GemmPass::wgrad, work_.backward, before);
   if (node.linear.bias && !kernels().fused_bias_gradient) {
@@ -80,7 +80,7 @@ void Builder::linear_backward(const Node& node, const Ready& gradient) {
 }
 
 // The gradient and the mask are read, the gradient of what was added is written; the residual's passes.
-void Builder::dropout_backward(const Node& node, const std::vector<std::int16_t>& before) {
+void Builder::dropout_backward(const Node& node, const OpRefs& before) {
   Op drop;
   drop.name = "dropout", drop.term = Term::elementwise, drop.module = node.module;
   drop.work = Elementwise{Bytes(2 * local_bytes(node.output) + node.pointwise.kept_bytes)};
@@ -113,7 +113,7 @@ void Builder::backward_ops(Node& node) {
   const bool moves = node.kind == Kind::pointwise && node.pointwise.moves_rows;
   const Placement arrives = at(node.output).gradient.place;
   const Ready gradient = moves ? at(node.output).gradient.ready : gradient_for(node);
-  std::vector<std::int16_t> before = gradient.before;
+  OpRefs before = gradient.before;
   if (node.kind == Kind::linear) return linear_backward(node, gradient);
   if (gradient.during >= 0) before.push_back(gradient.during);
   if (node.kind == Kind::add && node.pointwise.kept_bytes > 0) return dropout_backward(node, before);

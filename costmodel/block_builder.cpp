@@ -17,7 +17,10 @@ bool cuts_features(Placement place) { return place.kind == Placement::Kind::cut 
 }  // namespace
 
 Builder::Builder(const EmitInput& input)
-    : input_(input), tokens_(static_cast<double>(input.key.mb) * input.seq / input.key.cp) {}
+    : input_(input), tokens_(static_cast<double>(input.key.mb) * input.seq / input.key.cp) {
+  constexpr std::size_t kUsualNodes = 48;
+  tensors_.reserve(kUsualNodes), nodes_.reserve(kUsualNodes);
+}
 
 Placement Builder::residual() const { return input_.key.sp ? cut(AxisName::seq) : kWhole; }
 
@@ -53,7 +56,7 @@ Bytes Builder::whole_bytes(const TensorSpec& spec) const {
 
 std::int64_t Builder::local_bytes(TensorId id) const { return bytes_of(at(id).spec); }
 
-std::int16_t Builder::push(OpList& list, Op op, const std::vector<std::int16_t>& after) {
+std::int16_t Builder::push(OpList& list, Op op, const OpRefs& after) {
   std::size_t slot = 0;
   for (const std::int16_t index : after) {
     if (index < 0 || list[static_cast<std::size_t>(index)].stream == op.stream) continue;
@@ -73,8 +76,7 @@ TensorId Builder::record(Node node, const TensorSpec& out) {
   tensor.producer = static_cast<std::int32_t>(nodes_.size());
   tensors_.push_back(std::move(tensor));
   nodes_.push_back(std::move(node));
-  const Ready ready = forward_ops(nodes_.back(), work_.forward, false);
-  at(id).ready = ready;
+  if (!input_.bytes_only) at(id).ready = forward_ops(nodes_.back(), work_.forward, false);
   return id;
 }
 
@@ -142,28 +144,28 @@ TensorId Builder::linear(const LinearSpec& spec, TensorId x) {
   return record(std::move(node), out);
 }
 
-TensorId Builder::pointwise(const PointwiseSpec& spec, std::vector<TensorId> inputs) {
+TensorId Builder::pointwise(const PointwiseSpec& spec, const Tensors& inputs) {
   Node node;
   node.kind = Kind::pointwise;
   node.name = spec.name;
   node.module = spec.module;
   node.term = spec.term;
   if (spec.keeps_input) node.needs = inputs;
-  node.inputs = std::move(inputs);
+  node.inputs = inputs;
   node.pointwise = spec;
   const TensorId out = record(std::move(node), spec.out);
   if (spec.keeps_output) nodes_.back().needs.push_back(out);
   return out;
 }
 
-TensorId Builder::attention(const AttentionSpec& spec, std::vector<TensorId> qkv) {
+TensorId Builder::attention(const AttentionSpec& spec, const Tensors& qkv) {
   Node node;
   node.kind = Kind::attention;
   node.name = spec.name;
   node.module = Module::core;
   node.term = Term::attention;
   node.needs = qkv;
-  node.inputs = std::move(qkv);
+  node.inputs = qkv;
   node.attention = spec;
   const TensorId out = record(std::move(node), spec.out);
   nodes_.back().needs.push_back(out);
@@ -211,6 +213,7 @@ TensorId Builder::add(TensorId residual, TensorId x, bool dropout) {
 }
 
 void Builder::host_sync(std::string_view name) {
+  if (input_.bytes_only) return;
   Op op;
   op.name = name;
   op.work = Synchronise{};
@@ -223,13 +226,14 @@ LayerWork Builder::finish(TensorId output) {
   mark_recomputed();
   mark_kept();
   measure();
-  const std::vector<std::int16_t>& last = at(output).ready.before;
+  if (input_.bytes_only) return std::move(work_);
+  const OpRefs& last = at(output).ready.before;
   work_.forward_output = last.empty() ? std::int16_t{-1} : last.back();
   hand_gradient(output, {}, gradient_of(at(output).spec.place));
   for (std::size_t i = nodes_.size(); i-- > 0;) backward_ops(nodes_[i]);
   for (const Node& node : nodes_) {
     if (node.kind != Kind::source) continue;
-    const std::vector<std::int16_t>& first = at(node.output).gradient.ready.before;
+    const OpRefs& first = at(node.output).gradient.ready.before;
     if (!first.empty()) work_.backward_output = first.back();
   }
   return std::move(work_);

@@ -57,6 +57,7 @@ struct EmitInput {
   PassKey key;
   std::int32_t seq = 0;
   Routing routing;
+  bool bytes_only = false;  // weights and kept bytes, no op lists: a third of the work
 };
 
 // Rows of the vocabulary on one rank of tp, padded so that the GEMM of the head stays aligned
