@@ -13,7 +13,7 @@ std::int64_t local_tokens(const StepContext& context, const Layout& layout) {
 }  // namespace
 
 std::int64_t logit_bytes(const StepContext& context, const Layout& layout) {
-  const std::int64_t vocab = (context.job.model->vocab + layout.tp - 1) / layout.tp;
+  const std::int64_t vocab = local_vocab(*context.job.model, *context.machine.profile, layout.tp);
   return local_tokens(context, layout) * vocab * size_of(DType::bf16);
 }
 

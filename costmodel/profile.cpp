@@ -23,6 +23,8 @@ void check_names(const JsonView& file, const Profile& profile) {
   const auto fraction = [&](const char* key, double value) {
     if (!(value >= 0 && value < 1)) file.at(key).fail("must be at least 0 and below 1");
   };
+  if (profile.kernels.vocab_multiple < 1) file.at("kernels").at("vocab_multiple").fail("must be at least 1");
+  if (profile.state.gather_calls < 1) file.at("state").at("gather_calls").fail("must be at least 1");
   fraction("gpu_speed_spread", profile.gpu_speed_spread);
   fraction("spread", profile.spread);
   if (profile.source.empty()) file.at("source").fail("must name at least one source");

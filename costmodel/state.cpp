@@ -112,6 +112,7 @@ void wait_for(LayerTime& time, const PricedOp& op) {
 
 struct Schedule {
   bool gather_every, reduce_every;
+  bool priced;
 };
 
 // Copies on the compute stream, each micro-batch: out of and into flat buffers (FSDP), or adding a
@@ -139,6 +140,7 @@ void add_copies(KindState& out, const LocalWeights& w, const Traffic& t, Schedul
 KindState kind_state(const KindPass& pass, const LocalWeights& weights, const Traffic& t, Schedule when) {
   KindState out;
   fill_bytes(out, weights, t);
+  if (!when.priced) return out;
   out.optimizer = optimizer_seconds(weights, t);
   const PricedOp gather = t.gather(weights), reduce = t.reduce(weights);
   out.gather = gather.seconds, out.reduce = reduce.seconds;
@@ -199,6 +201,7 @@ void add_tied_head(StateCost& out, const PassCost& pass, const Traffic& t, Sched
   LocalWeights weights = pass.head.weights;
   weights.attention += pass.embedding.weights.attention;
   out.tied_head = kind_state(pass.head, weights, t, when);
+  if (!when.priced) return;
   const GroupLinks link = stage_hop(t.layout, *t.machine.fabric);
   const Bytes table(pass.embedding.weights.attention * size_of(t.state().reduce));
   out.tied_reduce = t.machine.calibration->collective(Collective::all_reduce, link, table).time.value;
@@ -211,15 +214,17 @@ StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job,
   const Traffic traffic{layout, machine, groups};
   const StateMechanisms& s = traffic.state();
   StateCost out;
-  out.send = send_seconds(layout, job, machine);
+  out.priced = pass.priced;
+  if (pass.priced) out.send = send_seconds(layout, job, machine);
   out.communicators = communicator_bytes(layout, job, *machine.calibration);
   out.gathers_every = layout.zero >= 3;
   out.reduces_every = layout.zero >= 3 || (layout.zero == 2 && s.reduce_every_microbatch);
-  const Schedule when{out.gathers_every, out.reduces_every};
+  const Schedule when{out.gathers_every, out.reduces_every, pass.priced};
   for (const KindPass& kind : pass.kinds) out.kinds.push_back(kind_state(kind, kind.weights, traffic, when));
   out.embedding = kind_state(pass.embedding, pass.embedding.weights, traffic, when);
   out.head = kind_state(pass.head, pass.head.weights, traffic, when);
   if (job.model->tied_embeddings && layout.pp > 1) add_tied_head(out, pass, traffic, when);
+  if (!pass.priced) return out;
   out.gather = traffic.gather(pass.kinds.front().weights);
   out.reduce = traffic.reduce(pass.kinds.front().weights);
   return out;

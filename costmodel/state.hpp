@@ -30,6 +30,7 @@ struct StateCost {
   bool reduces_every = false;
   double send = 0;                 // seconds to hand one micro-batch to the next stage (dp gives pp)
   std::int64_t communicators = 0;  // bytes
+  bool priced = false;             // as its pass was: else only the bytes are filled
 };
 
 StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job, const Machine& machine);

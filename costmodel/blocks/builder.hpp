@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "costmodel/blocks/small_list.hpp"
 #include "costmodel/placement.hpp"
 #include "costmodel/program/work.hpp"
 
@@ -14,6 +15,9 @@ namespace tw {
 struct TensorId {
   std::int32_t index = -1;
 };
+using Tensors = SmallList<TensorId, 6>;
+using Widths = SmallList<std::int64_t, 3>;
+using OpRefs = SmallList<std::int16_t, 16>;  // indices into an op list
 
 // rows x width elements of the whole tp group (etp group for expert tensors); the placement says
 // which part a rank holds.
@@ -43,7 +47,7 @@ struct LinearSpec {
   bool tied = false;  // uses another weight: declares none
   // Widths of the projections of one input that make up `out`: one GEMM each where a framework does
   // not merge them.
-  std::vector<std::int64_t> parts = {};
+  Widths parts = {};
 };
 
 // A memory-bound operator: passes count whole reads or writes of its tensors per direction.
@@ -84,8 +88,8 @@ class Builder {
   // Over the last `width` features (0: all of x).
   TensorId norm(std::string_view name, TensorId x, Module module = Module::norm, std::int64_t width = 0);
   TensorId linear(const LinearSpec& spec, TensorId x);
-  TensorId pointwise(const PointwiseSpec& spec, std::vector<TensorId> inputs);
-  TensorId attention(const AttentionSpec& spec, std::vector<TensorId> qkv);
+  TensorId pointwise(const PointwiseSpec& spec, const Tensors& inputs);
+  TensorId attention(const AttentionSpec& spec, const Tensors& qkv);
   TensorId require(TensorId x, Placement need);
   TensorId exchange(std::string_view name, TensorId x, const TensorSpec& out, const Work& work, Term term);
   TensorId add(TensorId residual, TensorId x, bool dropout = false);
@@ -101,7 +105,7 @@ class Builder {
   // Ops that must be done before a reader starts, and one that must be done before the reader ends
   // (the rest of a collective that is cut up and runs under its GEMM).
   struct Ready {
-    std::vector<std::int16_t> before;
+    OpRefs before;
     std::int16_t during = -1;
   };
   struct Gradient {
@@ -120,9 +124,9 @@ class Builder {
     Kind kind = Kind::source;
     Module module = Module::other;
     std::string_view name;
-    std::vector<TensorId> inputs;
+    Tensors inputs;
     TensorId output;
-    std::vector<TensorId> needs;  // tensors its backward reads
+    Tensors needs;  // tensors its backward reads
     LinearSpec linear;
     PointwiseSpec pointwise;
     AttentionSpec attention;
@@ -145,14 +149,16 @@ class Builder {
   Bytes whole_bytes(const TensorSpec& spec) const;
 
   TensorId record(Node node, const TensorSpec& out);
-  static std::int16_t push(OpList& list, Op op, const std::vector<std::int16_t>& after);
+  static std::int16_t push(OpList& list, Op op, const OpRefs& after);
   Ready convert(OpList& list, const TensorSpec& spec, Conversion conversion, const Ready& after, Term term);
   Op linear_op(const Node& node, GemmPass pass, std::int64_t width) const;
-  std::int16_t linear_ops(const Node& node, GemmPass pass, OpList& list, const std::vector<std::int16_t>& after) const;
+  Widths gemm_widths(const LinearSpec& spec) const;
+  std::int16_t linear_ops(const Node& node, GemmPass pass, OpList& list, const OpRefs& after) const;
   Ready attention_ops(const Node& node, OpList& list, const Ready& after, bool backward, Term term) const;
 
   Ready forward_ops(const Node& node, OpList& list, bool replay);
   void backward_ops(Node& node);
+  void dropout_backward(const Node& node, const OpRefs& before);
   void linear_backward(const Node& node, const Ready& gradient);
   Ready gradient_for(const Node& node);
   void hand_gradient(TensorId to, Ready ready, Placement place);

@@ -23,14 +23,12 @@ EmitInput without_recompute(EmitInput input) {
   return input;
 }
 
-// Rows of one rank of tp, padded so that the GEMM of the head stays aligned (Megatron-LM,
-// --make-vocab-size-divisible-by).
-std::int64_t local_vocab(const Builder& b) {
-  const std::int64_t multiple = b.kernels().vocab_multiple, ranks = b.input().key.tp * multiple;
-  return (b.model().vocab + ranks - 1) / ranks * multiple;
-}
-
 }  // namespace
+
+std::int64_t local_vocab(const Model& model, const Profile& profile, std::int32_t tp) {
+  const std::int64_t multiple = profile.kernels.vocab_multiple, ranks = tp * multiple;
+  return (model.vocab + ranks - 1) / ranks * multiple;
+}
 
 PassKey pass_key(const Layout& l) {
   PassKey key;
@@ -64,7 +62,8 @@ LayerWork emit_embedding(const EmitInput& input) {
   Builder b(without_recompute(input));
   const Model& model = b.model();
   const std::int64_t tp = input.key.tp, elements = std::int64_t{model.vocab} * model.hidden;
-  b.weight({"embedding", elements, local_vocab(b) * model.hidden, Scope::attention, false, true});
+  const std::int64_t local = local_vocab(model, *input.profile, input.key.tp) * model.hidden;
+  b.weight({"embedding", elements, local, Scope::attention, false, true});
   TensorSpec out = residual_stream(b);
   out.place = tp > 1 ? kPartial : kWhole;
   const double rows = b.tokens() * model.hidden;
@@ -88,8 +87,8 @@ LayerWork emit_head(const EmitInput& input) {
   Builder b(without_recompute(input));
   const Model& model = b.model();
   const TensorId x = b.norm("final_norm", b.source(residual_stream(b)));
-  const TensorId logits = b.linear({.name = "lm_head", .out = local_vocab(b) * input.key.tp, .counted_out = model.vocab,
-                                    .split = Split::column,
+  const std::int64_t padded = local_vocab(model, *input.profile, input.key.tp) * input.key.tp;
+  const TensorId logits = b.linear({.name = "lm_head", .out = padded, .counted_out = model.vocab, .split = Split::column,
                                     .axis = AxisName::vocab, .low_precision = false, .tied = model.tied_embeddings},
                                    b.require(x, kWhole));
   const double bytes = static_cast<double>(b.local_bytes(logits));

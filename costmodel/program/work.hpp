@@ -57,7 +57,12 @@ struct EmitInput {
   PassKey key;
   std::int32_t seq = 0;
   Routing routing;
+  bool bytes_only = false;  // weights and kept bytes, no op lists: a third of the work
 };
+
+// Rows of the vocabulary on one rank of tp, padded so that the GEMM of the head stays aligned
+// (Megatron-LM, --make-vocab-size-divisible-by).
+std::int64_t local_vocab(const Model& model, const Profile& profile, std::int32_t tp);
 
 LayerWork emit_layer(const EmitInput& input, const LayerKind& kind);
 LayerWork emit_embedding(const EmitInput& input);

@@ -12,6 +12,7 @@ constexpr double kF = 1, kB = 2;
 
 Profile plain_profile() {
   Profile profile = test::megatron();
+  profile.state.overlap_send = SendOverlap::always;
   profile.spread = profile.gpu_speed_spread = 0;
   profile.host.per_step = Seconds(0), profile.host.sync_per_step = 0;
   return profile;

@@ -1,0 +1,144 @@
+// The operations of a backward: gradients handed from reader to maker along the tape.
+#include <cmath>
+
+#include "costmodel/blocks/builder.hpp"
+#include "topology/check.hpp"
+
+namespace tw {
+
+void Builder::hand_gradient(TensorId to, Ready ready, Placement place) {
+  Gradient& gradient = at(to).gradient;
+  if (!gradient.exists) {
+    gradient = {std::move(ready), place, true};
+    return;
+  }
+  const TensorSpec& spec = at(to).spec;
+  const Placement goal = gradient_of(spec.place);
+  const auto settle = [&](const Ready& from, Placement have) {
+    TensorSpec as = spec;
+    as.place = have;
+    const auto found = ranks(spec.scope) == 1 ? Conversion::none : conversion(have, goal);
+    TW_CHECK(found.has_value());
+    return convert(work_.backward, as, *found, from, spec.scope == Scope::attention ? Term::tp : Term::ep);
+  };
+  OpRefs both = settle(gradient.ready, gradient.place).before;
+  for (const std::int16_t op : settle(ready, place).before) both.push_back(op);
+  Op join;
+  join.name = "join";
+  join.term = Term::elementwise;
+  const Node* maker = producer_of(to);
+  const bool fused = kernels().fused_add_norm && maker && maker->kind == Kind::add;  // read by the norm's backward
+  join.work = Elementwise{Bytes((fused ? 1 : 3) * local_bytes(to))};
+  gradient = {{{push(work_.backward, join, both)}, -1}, goal, true};
+}
+
+// The gradient of a node's output, in the placement its operator reads.
+Builder::Ready Builder::gradient_for(const Node& node) {
+  Tensor& out = at(node.output);
+  TW_CHECK(out.gradient.exists);
+  const Placement goal = gradient_of(out.spec.place);
+  if (ranks(out.spec.scope) == 1 || out.gradient.place == goal) return out.gradient.ready;
+  const auto found = conversion(out.gradient.place, goal);
+  TW_CHECK(found.has_value());
+  TensorSpec as = out.spec;
+  as.place = out.gradient.place;
+  return convert(work_.backward, as, *found, out.gradient.ready,
+                 out.spec.scope == Scope::attention ? Term::tp : Term::ep);
+}
+
+// With sequence parallelism the weight gradient reads its input gathered again, under the dgrad.
+Builder::Ready Builder::regather(const Node& node) {
+  const Node* producer = producer_of(node.inputs[0]);
+  const bool again = kernels().regather_input && producer && producer->kind == Kind::conversion &&
+                     producer->conversion == Conversion::all_gather;
+  if (!again) return {};
+  const auto last = static_cast<std::int16_t>(work_.backward.size()) - 1;
+  Op op;
+  op.name = at(node.inputs[0]).spec.name;
+  op.work = CollectiveWork{Collective::all_gather, group(at(node.inputs[0]).spec.scope),
+                           whole_bytes(at(node.inputs[0]).spec)};
+  op.term = node.linear.groups > 0 ? Term::ep : Term::tp;
+  op.stream = Stream::network;
+  return {{push(work_.backward, op, {static_cast<std::int16_t>(last)})}, -1};
+}
+
+void Builder::linear_backward(const Node& node, const Ready& gradient) {
+  const Ready again = regather(node);
+  const std::int16_t dgrad = linear_ops(node, GemmPass::dgrad, work_.backward, gradient.before);
+  OpRefs before = again.before;
+  if (gradient.during >= 0) before.push_back(gradient.during);
+  const std::int16_t wgrad = linear_ops(node, GemmPass::wgrad, work_.backward, before);
+  if (node.linear.bias && !kernels().fused_bias_gradient) {
+    Op sum;
+    sum.name = node.name, sum.term = Term::elementwise, sum.module = node.module, sum.weight_half = true;
+    sum.work = Elementwise{Bytes(local_bytes(node.output))};
+    push(work_.backward, sum, {});
+  }
+  const bool column = node.linear.split == Split::column;
+  const Placement place = column ? kPartial : gradient_of(at(node.inputs[0]).spec.place);
+  hand_gradient(node.inputs[0], {{kernels().overlap_wgrad ? dgrad : wgrad}, -1}, place);
+}
+
+// The gradient and the mask are read, the gradient of what was added is written; the residual's passes.
+void Builder::dropout_backward(const Node& node, const OpRefs& before) {
+  Op drop;
+  drop.name = "dropout", drop.term = Term::elementwise, drop.module = node.module;
+  drop.work = Elementwise{Bytes(2 * local_bytes(node.output) + node.pointwise.kept_bytes)};
+  hand_gradient(node.inputs[0], {before, -1}, gradient_of(at(node.inputs[0]).spec.place));
+  const std::int16_t dropped = push(work_.backward, drop, before);
+  hand_gradient(node.inputs[1], {{dropped}, -1}, gradient_of(at(node.inputs[1]).spec.place));
+}
+
+void Builder::backward_ops(Node& node) {
+  if (node.kind == Kind::source || !at(node.output).gradient.exists) return;
+  const bool checkpointed = whole_layer() || !discards_output(checkpoint(node.module));
+  if (node.recomputed && !node.replayed && checkpointed) replay(static_cast<std::int32_t>(&node - nodes_.data()));
+  replay_for(node);
+  const TensorSpec& out = at(node.output).spec;
+  if (node.kind == Kind::conversion) {
+    const Gradient& gradient = at(node.output).gradient;
+    const TensorSpec& in = at(node.inputs[0]).spec;
+    const auto found = conversion(gradient.place, gradient_of(in.place));
+    TW_CHECK(found.has_value());
+    TensorSpec as = out;
+    as.place = gradient.place;
+    hand_gradient(node.inputs[0], convert(work_.backward, as, *found, gradient.ready, node.term), gradient_of(in.place));
+    return;
+  }
+  if (node.kind == Kind::pointwise && node.pointwise.backward_bytes <= 0) {  // a view: the gradient passes as it is
+    const Gradient gradient = at(node.output).gradient;
+    for (const TensorId id : node.inputs) hand_gradient(id, gradient.ready, gradient.place);
+    return;
+  }
+  const bool moves = node.kind == Kind::pointwise && node.pointwise.moves_rows;
+  const Placement arrives = at(node.output).gradient.place;
+  const Ready gradient = moves ? at(node.output).gradient.ready : gradient_for(node);
+  OpRefs before = gradient.before;
+  if (node.kind == Kind::linear) return linear_backward(node, gradient);
+  if (gradient.during >= 0) before.push_back(gradient.during);
+  if (node.kind == Kind::add && node.pointwise.kept_bytes > 0) return dropout_backward(node, before);
+  if (node.kind == Kind::add) {
+    for (const TensorId id : node.inputs) hand_gradient(id, {before, -1}, gradient_of(at(id).spec.place));
+    return;
+  }
+  Ready made;
+  Op op;
+  op.name = node.name;
+  op.term = node.term;
+  op.module = node.module;
+  switch (node.kind) {
+    case Kind::exchange:
+      op.work = node.exchange;
+      op.stream = Stream::network;
+      made = {{push(work_.backward, op, before)}, -1};
+      break;
+    case Kind::attention: made = attention_ops(node, work_.backward, {before, -1}, true, node.term); break;
+    default:
+      op.work = Elementwise{Bytes(std::llround(node.pointwise.backward_bytes))};
+      op.launches = node.pointwise.launches;
+      made = {{push(work_.backward, op, before)}, -1};
+  }
+  for (const TensorId id : node.inputs) hand_gradient(id, made, moves ? arrives : gradient_of(at(id).spec.place));
+}
+
+}  // namespace tw

@@ -1,0 +1,175 @@
+// The operations of a forward: GEMMs, attention with its ring, conversions of placement.
+#include <algorithm>
+#include <cmath>
+
+#include "costmodel/blocks/builder.hpp"
+#include "topology/check.hpp"
+
+namespace tw {
+namespace {
+
+Collective collective_of(Conversion conversion) {
+  switch (conversion) {
+    case Conversion::all_gather: return Collective::all_gather;
+    case Conversion::all_reduce: return Collective::all_reduce;
+    case Conversion::reduce_scatter: return Collective::reduce_scatter;
+    default: return Collective::all_to_all;
+  }
+}
+
+}  // namespace
+
+Builder::Ready Builder::convert(OpList& list, const TensorSpec& spec, Conversion conversion, const Ready& after,
+                                Term term) {
+  if (conversion == Conversion::none || conversion == Conversion::slice) return after;
+  Op op;
+  op.name = spec.name;
+  op.work = CollectiveWork{collective_of(conversion), group(spec.scope), whole_bytes(spec)};
+  op.term = term;
+  op.stream = Stream::network;
+  OpRefs before = after.before;
+  if (after.during >= 0) before.push_back(after.during);
+  const bool piped = kernels().tp_overlap && term == Term::tp && conversion != Conversion::all_reduce;
+  if (!piped) return {{push(list, op, before)}, -1};
+  const double first = 1.0 / ranks(spec.scope);
+  if (conversion == Conversion::all_gather) {
+    op.share = first;
+    const std::int16_t head = push(list, op, before);
+    op.share = 1 - first;
+    return {{head}, push(list, op, {})};
+  }
+  // A reduce-scatter runs under the GEMM that makes its input, one op earlier; the last part follows.
+  const std::int16_t maker = before.empty() ? std::int16_t{-1} : before.front();
+  op.share = 1 - first;
+  push(list, op, {static_cast<std::int16_t>(maker - 1)});
+  op.share = first;
+  return {{push(list, op, before)}, -1};
+}
+
+Op Builder::linear_op(const Node& node, GemmPass pass, std::int64_t width) const {
+  const TensorSpec& in = at(node.inputs[0]).spec;
+  TensorSpec out = at(node.output).spec;
+  out.width = width;
+  const LinearSpec& spec = node.linear;
+  const std::int64_t k = spec.split == Split::row ? local_width(in) : in.width;
+  const std::int64_t n = spec.split == Split::column ? local_width(out) : out.width;
+  const StateMechanisms& state = input_.profile->state;
+  const bool accumulates = pass == GemmPass::wgrad && state.fused_wgrad && state.gradient == DType::fp32;
+  Op op;
+  op.name = spec.name;
+  op.term = node.term;
+  op.module = node.module;
+  op.low_precision = spec.low_precision;
+  op.weight_half = pass == GemmPass::wgrad;
+  const double rows = local_rows(in);
+  if (spec.groups == 0) {
+    op.work = GemmShape{std::llround(std::ceil(rows)), n, k, pass, accumulates};
+    return op;
+  }
+  const double groups = static_cast<double>(spec.groups_local);
+  op.work = GroupedGemmShape{spec.groups_local, rows / groups, input_.routing.max_over_mean, n, k, pass, accumulates};
+  if (!kernels().grouped_gemm) op.launches = static_cast<std::int16_t>(spec.groups_local);
+  return op;
+}
+
+Widths Builder::gemm_widths(const LinearSpec& spec) const {
+  return spec.parts.empty() || kernels().merged_projections ? Widths{spec.out} : spec.parts;
+}
+
+// One GEMM, or one per projection where they are not merged; their input gradients are then added up.
+std::int16_t Builder::linear_ops(const Node& node, GemmPass pass, OpList& list, const OpRefs& after) const {
+  const Widths widths = gemm_widths(node.linear);
+  std::int16_t last = -1;
+  for (const std::int64_t width : widths) {
+    last = push(list, linear_op(node, pass, width), last < 0 ? after : OpRefs{});
+  }
+  if (pass != GemmPass::dgrad || widths.size() == 1) return last;
+  const TensorSpec& in = at(node.inputs[0]).spec;
+  Op sum;
+  sum.name = node.name, sum.term = Term::elementwise, sum.module = node.module;
+  const auto sums = static_cast<std::int64_t>(widths.size()) - 1;
+  sum.work = Elementwise{Bytes(3 * sums * bytes_of(in))};
+  sum.launches = static_cast<std::int16_t>(sums);
+  return push(list, sum, {});
+}
+
+// Ring attention (Liu et al. 2023, arXiv 2310.01889): each hop travels beside a block, and the last
+// block needs the last hop: max(blocks - 1, hops) + 1 block, forward. Backward, the gradients of K and
+// V travel one block behind, so that what follows waits for the ring.
+Builder::Ready Builder::attention_ops(const Node& node, OpList& list, const Ready& after, bool backward,
+                                      Term term) const {
+  const AttentionSpec& spec = node.attention;
+  Op op;
+  op.name = spec.name;
+  op.module = Module::core;
+  op.term = term;
+  AttentionShape shape = spec.shape;
+  shape.backward = backward;
+  op.work = shape;
+  if (backward) op.launches = 2;  // the sum of dO*O, then the gradients
+  std::int16_t ring = -1;
+  if (spec.ring_hops > 0) {
+    Op hop;
+    hop.name = spec.name;
+    hop.term = Term::cp;
+    hop.stream = Stream::network;
+    hop.work = RingWork{attention_group(bit(Dim::cp)), spec.hop * (backward ? 2 : 1), spec.ring_hops};
+    hop.launches = static_cast<std::int16_t>(spec.ring_hops);
+    ring = push(list, hop, after.before);
+  }
+  if (ring < 0) return {{push(list, op, after.before)}, -1};
+  Op others = op;
+  others.share = spec.ring_hops;
+  others.launches = static_cast<std::int16_t>(op.launches * spec.ring_hops);
+  push(list, others, after.before);
+  if (!backward) return {{push(list, op, {ring})}, -1};
+  return {{push(list, op, {}), ring}, -1};
+}
+
+Builder::Ready Builder::forward_ops(const Node& node, OpList& list, bool replay) {
+  OpRefs before;
+  std::int16_t during = -1;
+  for (const TensorId id : node.inputs) {
+    const Ready& ready = at(id).ready;
+    before.append(ready.before);
+    during = std::max(during, ready.during);
+  }
+  Op op;
+  op.name = node.name;
+  op.term = replay ? Term::recompute : node.term;
+  op.module = node.module;
+  Ready ready{before, during};
+  switch (node.kind) {
+    case Kind::source: return {};
+    case Kind::conversion:
+      return convert(list, at(node.inputs[0]).spec, node.conversion, ready, node.term);
+    case Kind::add:
+      op.work = Elementwise{Bytes(3 * local_bytes(node.output) + node.pointwise.kept_bytes)};
+      break;
+    case Kind::pointwise:
+      if (node.pointwise.forward_bytes <= 0) return ready;
+      op.work = Elementwise{Bytes(std::llround(node.pointwise.forward_bytes))};
+      op.launches = node.pointwise.launches;
+      break;
+    case Kind::exchange:
+      op.work = node.exchange;
+      op.term = node.term;
+      op.stream = Stream::network;
+      break;
+    case Kind::attention: return attention_ops(node, list, ready, false, op.term);
+    case Kind::linear: {
+      const std::size_t from = list.size();
+      Ready made{{linear_ops(node, GemmPass::forward, list, before)}, -1};
+      for (std::size_t i = from; i < list.size(); ++i) {
+        list[i].term = op.term;
+        if (replay) list[i].share = 1 - node.saved;
+      }
+      if (during >= 0) made.before.push_back(during);
+      return made;
+    }
+  }
+  if (during >= 0) before.push_back(during);
+  return {{push(list, op, before)}, -1};
+}
+
+}  // namespace tw
