@@ -72,21 +72,22 @@ Op Builder::linear_op(const Node& node, GemmPass pass, std::int64_t width) const
   return op;
 }
 
+Widths Builder::gemm_widths(const LinearSpec& spec) const {
+  return spec.parts.empty() || kernels().merged_projections ? Widths{spec.out} : spec.parts;
+}
+
 // One GEMM, or one per projection where they are not merged; their input gradients are then added up.
-std::int16_t Builder::linear_ops(const Node& node, GemmPass pass, OpList& list,
-                                 const OpRefs& after) const {
-  const LinearSpec& spec = node.linear;
-  const bool apart = spec.parts.size() > 1 && !kernels().merged_projections;
-  if (!apart) return push(list, linear_op(node, pass, at(node.output).spec.width), after);
+std::int16_t Builder::linear_ops(const Node& node, GemmPass pass, OpList& list, const OpRefs& after) const {
+  const Widths widths = gemm_widths(node.linear);
   std::int16_t last = -1;
-  for (const std::int64_t width : spec.parts) {
+  for (const std::int64_t width : widths) {
     last = push(list, linear_op(node, pass, width), last < 0 ? after : OpRefs{});
   }
-  if (pass != GemmPass::dgrad) return last;
+  if (pass != GemmPass::dgrad || widths.size() == 1) return last;
   const TensorSpec& in = at(node.inputs[0]).spec;
   Op sum;
   sum.name = node.name, sum.term = Term::elementwise, sum.module = node.module;
-  const auto sums = static_cast<std::int64_t>(spec.parts.size()) - 1;
+  const auto sums = static_cast<std::int64_t>(widths.size()) - 1;
   sum.work = Elementwise{Bytes(3 * sums * bytes_of(in))};
   sum.launches = static_cast<std::int16_t>(sums);
   return push(list, sum, {});

@@ -55,9 +55,8 @@ void Builder::mark_by_operator() {
     const bool gathers = node.conversion == Conversion::all_gather || node.conversion == Conversion::slice;
     node.recomputed = node.kind == Kind::pointwise || node.kind == Kind::add || (node.kind == Kind::conversion && gathers);
     if (node.kind != Kind::linear) continue;
-    const bool apart = node.linear.parts.size() > 1 && !kernels().merged_projections;
     double saved = 0, all = 0;
-    for (const std::int64_t width : apart ? node.linear.parts : std::vector<std::int64_t>{node.linear.out}) {
+    for (const std::int64_t width : gemm_widths(node.linear)) {
       saved += gemms++ % 2 == 0 ? static_cast<double>(width) : 0;
       all += static_cast<double>(width);
     }

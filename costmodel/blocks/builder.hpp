@@ -16,6 +16,7 @@ struct TensorId {
   std::int32_t index = -1;
 };
 using Tensors = SmallList<TensorId, 6>;
+using Widths = SmallList<std::int64_t, 3>;
 using OpRefs = SmallList<std::int16_t, 16>;  // indices into an op list
 
 // rows x width elements of the whole tp group (etp group for expert tensors); the placement says
@@ -46,7 +47,7 @@ struct LinearSpec {
   bool tied = false;  // uses another weight: declares none
   // Widths of the projections of one input that make up `out`: one GEMM each where a framework does
   // not merge them.
-  std::vector<std::int64_t> parts = {};
+  Widths parts = {};
 };
 
 // A memory-bound operator: passes count whole reads or writes of its tensors per direction.
@@ -151,6 +152,7 @@ class Builder {
   static std::int16_t push(OpList& list, Op op, const OpRefs& after);
   Ready convert(OpList& list, const TensorSpec& spec, Conversion conversion, const Ready& after, Term term);
   Op linear_op(const Node& node, GemmPass pass, std::int64_t width) const;
+  Widths gemm_widths(const LinearSpec& spec) const;
   std::int16_t linear_ops(const Node& node, GemmPass pass, OpList& list, const OpRefs& after) const;
   Ready attention_ops(const Node& node, OpList& list, const Ready& after, bool backward, Term term) const;
 

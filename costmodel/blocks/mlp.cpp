@@ -14,7 +14,7 @@ TensorId emit(Builder& b, const LayerKind& kind, TensorId input) {
   const std::int64_t projections = mlp.gated ? 2 : 1;
   const TensorId up = b.linear({.name = "mlp_up", .out = projections * mlp.ffn, .split = Split::column,
                                 .axis = AxisName::ffn, .bias = mlp.bias,
-                                .parts = std::vector<std::int64_t>(static_cast<std::size_t>(projections), mlp.ffn)},
+                                .parts = mlp.gated ? Widths{mlp.ffn, mlp.ffn} : Widths{}},
                                b.require(input, kWhole));
   const TensorSpec middle{.name = "activation", .rows = b.tokens(), .width = mlp.ffn, .place = cut(AxisName::ffn)};
   const TensorId act = activation(b, up, middle, mlp.gated, Module::mlp);

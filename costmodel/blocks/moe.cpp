@@ -110,7 +110,7 @@ TensorId shared(Builder& b, const Moe& moe, TensorId input) {
   if (moe.shared_gate) b.weight({"shared_gate", b.model().hidden, b.model().hidden, Scope::attention, true, false});
   const TensorId up = b.linear({.name = "shared_up", .out = projections * moe.shared_ffn, .split = Split::column,
                                 .axis = AxisName::ffn,
-                                .parts = std::vector<std::int64_t>(static_cast<std::size_t>(projections), moe.shared_ffn)},
+                                .parts = moe.gated ? Widths{moe.shared_ffn, moe.shared_ffn} : Widths{}},
                                b.require(input, kWhole));
   const TensorSpec middle{.name = "activation", .rows = b.tokens(), .width = moe.shared_ffn, .place = cut(AxisName::ffn)};
   const TensorId act = activation(b, up, middle, moe.gated, Module::mlp);

@@ -82,7 +82,7 @@ std::optional<Recompute> read_recompute(std::string_view text) {
 std::optional<std::vector<std::int32_t>> read_split(std::string_view text) {
   std::vector<std::int32_t> out;
   for (const std::string_view piece : pieces(text, '-')) {
-    const auto layers = whole(piece, 1, kLayoutLimit);
+    const auto layers = whole(piece, 0, kLayoutLimit);
     if (!layers) return std::nullopt;
     out.push_back(*layers);
   }

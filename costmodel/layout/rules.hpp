@@ -110,6 +110,14 @@ inline std::int64_t split_sum(const Layout& l) {
   return std::accumulate(l.split.begin(), l.split.end(), std::int64_t{0});
 }
 
+inline bool empty_middle(const std::vector<std::int32_t>& split) {
+  for (std::size_t i = 0; i < split.size(); ++i) {
+    const bool end = split.size() > 1 && (i == 0 || i + 1 == split.size());
+    if (split[i] < (end ? 0 : 1)) return true;
+  }
+  return false;
+}
+
 inline bool even_with_ends(std::int32_t layers, std::int64_t chunks) {
   return layers % chunks == 0 || (layers + 1) % chunks == 0 || (layers + 2) % chunks == 0;
 }

@@ -123,6 +123,7 @@ TEST(Legality, Chunks) {
   EXPECT_EQ(why(gqa(30), "dp=1,pp=4,split=7-8-15", 4), "split has 3 entries, pp*vpp is 4");
   EXPECT_EQ(why(gqa(30), "dp=1,pp=4,split=7-8-8-8", 4), "split sums to 31, the model has 30 layers");
   EXPECT_EQ(why(gqa(29), "dp=1,pp=2,vpp=2,schedule=interleaved,split=7-8-8-6", 2), "");  // said by hand
+  EXPECT_EQ(why(gqa(6), "dp=1,pp=4,vpp=2,schedule=interleaved,split=0-1-1-1-1-1-1-0", 4), "");  // 405B's way
 }
 
 TEST(Legality, Schedules) {
@@ -186,10 +187,12 @@ TEST(Legality, NonsenseMadeByPrograms) {
   huge.dp = huge.tp = huge.pp = huge.cp = kLayoutLimit;
   EXPECT_EQ(rule_name(first_broken_rule(huge, job)), "gpus");
   Layout empty_chunk;
-  empty_chunk.dp = 4;
-  empty_chunk.pp = 2;
-  empty_chunk.split = {0, 32};
-  EXPECT_EQ(illegal_because(empty_chunk, job), "every entry of split must be 1 or more");
+  empty_chunk.dp = 2;
+  empty_chunk.pp = 4;
+  empty_chunk.split = {8, 0, 16, 8};
+  EXPECT_EQ(illegal_because(empty_chunk, job), "every entry of split must be 1 or more, 0 at the two ends");
+  empty_chunk.split = {-1, 9, 16, 8};
+  EXPECT_EQ(illegal_because(empty_chunk, job), "every entry of split must be 1 or more, 0 at the two ends");
   Layout both;
   both.dp = 8;
   both.recompute = {.full = true, .modules = Recompute::norm};

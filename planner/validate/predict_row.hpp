@@ -1,0 +1,21 @@
+// One row through the cost model: filled in, predicted, held against what was measured.
+#pragma once
+
+#include "costmodel/calibration.hpp"
+#include "planner/validate/result.hpp"
+#include "planner/validate/source_rules.hpp"
+
+namespace tw::validate {
+
+struct Settings {
+  std::string framework, calibration;  // empty: by the row's source and GPU
+};
+
+// Never throws for what a row says: a row that cannot be used says why.
+ValidatedRow predict_row(const Row& row, const SourceRules& rules, const Settings& settings);
+
+// Rows of one study (or all, where `study` is empty), predicted and scored.
+ValidateResult validate_rows(const std::vector<Row>& rows, const Settings& settings,
+                             const std::string& study);
+
+}  // namespace tw::validate

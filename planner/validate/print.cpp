@@ -1,0 +1,164 @@
+#include "planner/validate/print.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace tw::validate {
+namespace {
+
+std::string number(const Maybe<double>& value, int digits) {
+  return value ? fmt::format("{:.{}f}", *value, digits) : "-";
+}
+
+struct Column {
+  std::string_view title;
+  std::string (*text)(const Score& score);
+};
+constexpr Column kColumns[] = {
+    {"rows", [](const Score& s) { return fmt::format("{}/{}", s.used, s.n); }},
+    {"MAPE%", [](const Score& s) { return number(s.time_mape, 1); }},
+    {"worst%", [](const Score& s) { return number(s.time_worst, 1); }},
+    {"bias%", [](const Score& s) { return number(s.bias, 1); }},
+    {"hindsight%", [](const Score& s) { return number(s.hindsight_mape, 1); }},
+    {"tau", [](const Score& s) { return number(s.kendall_tau, 2); }},
+    {"regret%", [](const Score& s) { return number(s.top1_regret, 1); }},
+    {"memory%", [](const Score& s) { return number(s.memory_mape, 1); }},
+    {"fits%", [](const Score& s) { return number(s.fit_accuracy, 1); }},
+    {"cover%", [](const Score& s) { return number(s.coverage, 0); }},
+    {"half%", [](const Score& s) { return number(s.half_width, 1); }},
+};
+
+std::string header() {
+  std::string out;
+  for (const Column& column : kColumns) out += fmt::format("{:>11}", column.title);
+  return out + "  study\n";
+}
+
+std::string line(const Score& score) {
+  std::string out;
+  for (const Column& column : kColumns) out += fmt::format("{:>11}", column.text(score));
+  return out + "  " + score.source + "\n";
+}
+
+std::string row_line(const ValidatedRow& row) {
+  std::string out = fmt::format("{:<52} ", row.id);
+  if (!row.used) return out + "not used: " + row.why_not + "\n";
+  out += fmt::format("time {:>6} memory {:>6}", number(row.time_ratio, 3), number(row.memory_ratio, 3));
+  if (row.fits_predicted && row.fits_measured && *row.fits_predicted != *row.fits_measured) {
+    out += fmt::format("  fits {}, measured {} ({:.1f} of {:.1f} GiB)", *row.fits_predicted,
+                       *row.fits_measured, row.predicted->device_gib, row.predicted->limit_gib);
+  }
+  return out + "  " + row.predicted->layout + "\n";
+}
+
+template <class T>
+Json optional_json(const Maybe<T>& value) {
+  return value ? Json(*value) : Json();
+}
+
+Json pairs_json(const std::vector<std::pair<std::string, double>>& pairs) {
+  Json out = Json::object();
+  for (const auto& [name, value] : pairs) out.set(name, value);
+  return out;
+}
+
+Json predicted_json(const PredictedRow& p) {
+  Json out = Json::object();
+  out.set("layout", p.layout)
+      .set("framework", p.framework)
+      .set("cluster", p.cluster)
+      .set("calibration", p.calibration);
+  out.set("step_time_s", p.step_time_s)
+      .set("step_time_low_s", p.step_time_low_s)
+      .set("step_time_high_s", p.step_time_high_s);
+  out.set("tokens_per_s_per_gpu", p.tokens_per_s_per_gpu)
+      .set("model_tflops_per_gpu", p.model_tflops_per_gpu)
+      .set("mfu", p.mfu);
+  Json memory = pairs_json(p.memory_parts);
+  memory.set("allocated", p.allocated_gib)
+      .set("reserved", p.reserved_gib)
+      .set("device", p.device_gib)
+      .set("limit", p.limit_gib);
+  return std::move(out.set("memory_gib", std::move(memory)).set("terms_s", pairs_json(p.terms)));
+}
+
+Json measured_json(const MeasuredRow& m) {
+  Json out = Json::object();
+  if (!m.from.empty())
+    out.set("step_time_s", m.step_time_s).set("from", m.from).set("utilisation", m.utilisation);
+  if (m.memory_gib) out.set("memory_gib", *m.memory_gib).set("memory_unit", m.memory_unit);
+  return out;
+}
+
+Json row_json(const ValidatedRow& row) {
+  Json out = Json::object();
+  out.set("id", row.id).set("source", row.source).set("used", row.used);
+  out.set("why_not", row.used ? Json() : Json(row.why_not));
+  Json filled = Json::array();
+  for (const std::string& each : row.filled) filled.push(each);
+  out.set("filled", std::move(filled)).set("group", row.group);
+  out.set("predicted", row.predicted ? predicted_json(*row.predicted) : Json())
+      .set("measured", measured_json(row.measured));
+  out.set("time_ratio", optional_json(row.time_ratio)).set("memory_ratio", optional_json(row.memory_ratio));
+  out.set("fits_predicted", optional_json(row.fits_predicted))
+      .set("fits_measured", optional_json(row.fits_measured));
+  return out;
+}
+
+Json score_json(const Score& s) {
+  Json out = Json::object();
+  out.set("source", s.source).set("n", s.n).set("used", s.used);
+  out.set("time_mape", optional_json(s.time_mape)).set("time_worst", optional_json(s.time_worst));
+  out.set("time_bias", optional_json(s.bias)).set("kendall_tau", optional_json(s.kendall_tau));
+  out.set("top1_regret", optional_json(s.top1_regret)).set("ranked", s.ranked);
+  out.set("memory_mape", optional_json(s.memory_mape)).set("fit_accuracy", optional_json(s.fit_accuracy));
+  out.set("coverage", optional_json(s.coverage)).set("band_half_width", optional_json(s.half_width));
+  return std::move(out.set("hindsight_mape", optional_json(s.hindsight_mape)));
+}
+
+template <class T>
+Json list_json(const std::vector<T>& values, Json (*one)(const T&)) {
+  Json out = Json::array();
+  for (const T& value : values) out.push(one(value));
+  return out;
+}
+
+}  // namespace
+
+std::string text_of(const ValidateResult& result, bool rows) {
+  std::string out =
+      "Predicted against published: percentages; hindsight: one utilisation chosen for the set afterwards\n";
+  out += header();
+  for (const Score& score : result.studies) out += line(score);
+  out += "by GPU, model and precision\n";
+  for (const Score& score : result.groups) out += line(score);
+  out += line(result.overall);
+  for (const ValidatedRow& row : result.rows) {
+    if (rows || !row.used) out += row_line(row);
+  }
+  return out;
+}
+
+Json json_of(const ValidateResult& result) {
+  Json out = Json::object();
+  out.set("schema", "trainwright validate 1").set("rows_file", result.rows_file);
+  out.set("rows", list_json(result.rows, row_json)).set("studies", list_json(result.studies, score_json));
+  out.set("groups", list_json(result.groups, score_json));
+  return std::move(out.set("overall", score_json(result.overall)));
+}
+
+std::string scoreboard_of(const ValidateResult& result) {
+  std::string out;
+  const auto add = [&](const Score& s) {
+    out += fmt::format("{:>5}/{:<4} time {:>6} worst {:>6} tau {:>5} memory {:>6} fits {:>6}  {}\n", s.used,
+                       s.n, number(s.time_mape, 1), number(s.time_worst, 1), number(s.kendall_tau, 2),
+                       number(s.memory_mape, 1), number(s.fit_accuracy, 1), s.source);
+  };
+  for (const Score& score : result.studies) add(score);
+  for (const Score& score : result.groups) add(score);
+  add(result.overall);
+  return out;
+}
+
+}  // namespace tw::validate
