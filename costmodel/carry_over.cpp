@@ -3,6 +3,7 @@
 //   (row of carry_over). Within one architecture the fitted share is kept, lowered by the cube root
 //   of power per peak FLOP where the board has less (derived: power ~ f*V^2 with V ~ f, so the
 //   sustained clock goes with its cube root).
+// - In training, GEMMs of another architecture slow down by its own ratio (row of carry_over).
 // - Memory goes with the data-sheet rate; the exponential unit with the number of SMs.
 // - Links: efficiencies are shares of the links' rates, times the architecture's link_scale.
 #include <algorithm>
@@ -96,6 +97,7 @@ void carry_over(Calibration::Data& data, const Gpu& to, const JsonView& root) {
   scale_gemm(data.grouped_gemm, factors.gemm, rule.spread);
   scale_attention(data.attention.flash2, factors.flash2, rule.spread);
   scale_attention(data.attention.cudnn, factors.cudnn, rule.spread);
+  data.sustained.value.gemm *= rule.sustained;
   data.attention.exponential = data.attention.exponential * (static_cast<double>(to.sms) / data.device.sms);
   data.elementwise.rate = data.elementwise.rate * (to.memory_rate / data.device.memory_rate);
   widen(data.elementwise.evidence, rule.spread);

@@ -161,12 +161,13 @@ struct CarryOver {
   double gemm_share = 0;       // of the bf16 peak
   double attention_share = 0;  // flash2 forward and backward together: multiplies rate/peak
   double fused_share = 0;      // cudnn: multiplies rate/peak
+  double sustained = 1;        // GEMM in training over a burst, beyond the calibrated GPU's own ratio
   double link_scale = 1;       // of the in-node efficiencies
   bool nvls = false;
   double spread = 0;
   std::string source;
 };
-TW_DESCRIBE(CarryOver, gemm_share, attention_share, fused_share, link_scale, nvls, spread, source);
+TW_DESCRIBE(CarryOver, gemm_share, attention_share, fused_share, sustained, link_scale, nvls, spread, source);
 
 // GEMMs of one low-precision recipe: `share` of the data-sheet ratio to bf16 is reached, and every
 // activation and gradient element is cast on the way: bytes read and written per element.
