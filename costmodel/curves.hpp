@@ -199,7 +199,7 @@ struct SustainedLoad {
 TW_DESCRIBE(SustainedLoad, gemm, attention, elementwise, source);
 
 struct CalibrationFile {
-  std::string title, date, driver, command;
+  std::string title, date, driver, command, source;
   Defaulted<FitInputs> inputs;
   CalibratedDevice device;
   GemmCurve gemm, grouped_gemm;
@@ -212,7 +212,7 @@ struct CalibrationFile {
   std::map<std::string, CarryOver> carry_over;  // by architecture
   Defaulted<std::map<std::string, LowPrecisionRule>> low_precision;  // by recipe; all derived so far
 };
-TW_DESCRIBE(CalibrationFile, title, date, driver, command, inputs, device, gemm, grouped_gemm, passes,
+TW_DESCRIBE(CalibrationFile, title, date, driver, command, source, inputs, device, gemm, grouped_gemm, passes,
             sustained, attention, elementwise, links, host, carry_over, low_precision);
 
 struct Calibration::Data : CalibrationFile {

@@ -18,9 +18,8 @@ std::uint64_t packed(std::initializer_list<std::int64_t> values) {
 
 struct PassKeyHash {
   std::size_t operator()(const PassKey& k) const {
-    return packed({k.mb << 8 | k.tp, k.cp << 12 | k.ep, k.etp << 4 | k.sp,
-                   static_cast<int>(k.cp_kind) << 16 | static_cast<int>(k.dispatch) << 8 | static_cast<int>(k.precision),
-                   k.recompute.full << 20 | k.recompute.modules});
+    return packed({k.mb, k.tp, k.cp, k.ep, k.etp, k.sp, static_cast<int>(k.cp_kind), static_cast<int>(k.dispatch),
+                   static_cast<int>(k.precision), k.recompute.full, k.recompute.modules});
   }
 };
 
@@ -33,8 +32,8 @@ struct StateKey {
 };
 struct StateKeyHash {
   std::size_t operator()(const StateKey& k) const {
-    return packed({static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(k.pass)),
-                   std::int64_t{k.dp} << 24 | k.hsdp, k.zero << 12 | k.offload << 8 | k.order, k.pp});
+    return packed({static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(k.pass)), k.dp, k.hsdp, k.zero, k.offload,
+                   k.order, k.pp});
   }
 };
 
@@ -112,7 +111,13 @@ Cost Evaluator::cost(const Layout& layout) { return step_cost(cache_->context, c
 Cost Evaluator::cost(const Layout& layout, std::vector<StageDetail>& stages) {
   return step_cost(cache_->context, chain(layout), &stages);
 }
-MemoryUse Evaluator::memory(const Layout& layout) { return peak_memory(cache_->context, chain(layout, false)); }
+// Memory before time: links are priced only for layouts that fit.
+Cost Evaluator::cost_if_fits(const Layout& layout) {
+  const Chain known = chain(layout, false);
+  const bool priced = known.pass->priced && known.state->priced && (!known.plain || known.plain->priced);
+  const Cost cost = tw::cost_if_fits(cache_->context, known);
+  return priced || !cost.fits ? cost : tw::cost_if_fits(cache_->context, chain(layout));
+}
 const StepContext& Evaluator::context() const { return cache_->context; }
 
 }  // namespace tw

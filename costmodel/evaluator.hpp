@@ -23,8 +23,8 @@ class Evaluator {
   // The layout must be legal for the job.
   Cost cost(const Layout& layout);
   Cost cost(const Layout& layout, std::vector<StageDetail>& stages);
-  // Memory of the worst stage alone, without any time: what the search asks first.
-  MemoryUse memory(const Layout& layout);
+  // Memory before time: where the layout does not fit, its time stays zero.
+  Cost cost_if_fits(const Layout& layout);
   const StepContext& context() const;
   // The cached links, for op lists and explanations.
   // Unpriced links know bytes alone.

@@ -71,9 +71,17 @@ double part(std::int64_t attention, const Groups& a, std::int64_t expert, const 
   return static_cast<double>(attention) / a.shard.ranks + static_cast<double>(expert) / e.shard.ranks;
 }
 
+// Which traffic every micro-batch has, and whether gradients are kept cut: summed over micro-batches
+// before they are reduced, they are whole (no-sync; Zhao et al. 2023, arXiv 2304.11277, section 3.3.3).
+struct Schedule {
+  bool gather_every, reduce_every, cut_gradients;
+  bool priced;  // else bytes alone
+};
+
 // Bytes by ZeRO stage. With a low-precision copy: bf16 parameters, then fp32 master and two moments
-// as optimizer state. Without: the parameters themselves are the master.
-void fill_bytes(KindState& out, const LocalWeights& w, const Traffic& t) {
+// as optimizer state. Without: the parameters themselves are the master, and with ZeRO-2 a cut one beside
+// what the first forward gathered (FSDP's SHARD_GRAD_OP; arXiv 2304.11277, section 3.2).
+void fill_bytes(KindState& out, const LocalWeights& w, const Traffic& t, Schedule when) {
   const StateMechanisms& s = t.state();
   const auto bytes = [&](DType dtype, bool cut) {
     const double elements = part(w.attention, t.groups.attention, w.expert, t.groups.expert, cut);
@@ -81,7 +89,8 @@ void fill_bytes(KindState& out, const LocalWeights& w, const Traffic& t) {
   };
   const int zero = t.layout.zero;
   out.parameters = bytes(s.low_precision_copy ? DType::bf16 : s.master, zero >= 3);
-  out.gradients = bytes(s.gradient, zero >= 2);
+  if (zero == 2 && !s.low_precision_copy) out.parameters = bytes(s.master, true) + bytes(s.gather, false);
+  out.gradients = bytes(s.gradient, when.cut_gradients);
   out.moments = 2 * bytes(s.moments, zero >= 1) + (s.low_precision_copy ? bytes(s.master, zero >= 1) : 0);
   if (t.layout.offload == Offload::optimizer) out.moments = 0;
   if (zero >= 3) out.gathered = bytes(s.gather, false);
@@ -110,11 +119,6 @@ void wait_for(LayerTime& time, const PricedOp& op) {
   time.terms.add(op.term, op.curve, op.seconds, op.spread);
 }
 
-struct Schedule {
-  bool gather_every, reduce_every;
-  bool priced;
-};
-
 // Copies on the compute stream, each micro-batch: out of and into flat buffers (FSDP), or adding a
 // gradient to its buffer where the GEMM does not (reads 2 bytes, reads and writes the buffer).
 void add_copies(LayerTime& time, Term term, double bytes, const Traffic& t) {
@@ -139,7 +143,7 @@ void add_copies(KindState& out, const LocalWeights& w, const Traffic& t, Schedul
 
 KindState kind_state(const KindPass& pass, const LocalWeights& weights, const Traffic& t, Schedule when) {
   KindState out;
-  fill_bytes(out, weights, t);
+  fill_bytes(out, weights, t, when);
   if (!when.priced) return out;
   out.optimizer = optimizer_seconds(weights, t);
   const PricedOp gather = t.gather(weights), reduce = t.reduce(weights);
@@ -196,6 +200,16 @@ std::int64_t communicator_bytes(const Layout& l, const Job& job, const Calibrati
   return bytes;
 }
 
+// Norms and routers under sequence parallelism: one all-reduce a step of what a stage holds
+// (Megatron-LM coalesces them; Korthikanti et al. 2022, section 4.2.2, makes them partial sums).
+double tp_reduce_seconds(const PassCost& pass, const Traffic& t, const Job& job) {
+  if (t.layout.tp == 1) return 0;
+  std::int64_t elements = pass.head.weights.sequence_partial;
+  for (const std::uint8_t kind : job.model->layer_kind) elements += pass.kinds[kind].weights.sequence_partial / t.layout.pp;
+  const Bytes bytes(elements * size_of(t.state().reduce));
+  return t.machine.calibration->collective(Collective::all_reduce, pass.links.tp, bytes).time.value;
+}
+
 // First and last stage hold the table; their gradients are all-reduced between the two.
 void add_tied_head(StateCost& out, const PassCost& pass, const Traffic& t, Schedule when) {
   LocalWeights weights = pass.head.weights;
@@ -219,10 +233,12 @@ StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job,
   out.communicators = communicator_bytes(layout, job, *machine.calibration);
   out.gathers_every = layout.zero >= 3;
   out.reduces_every = layout.zero >= 3 || (layout.zero == 2 && s.reduce_every_microbatch);
-  const Schedule when{out.gathers_every, out.reduces_every, pass.priced};
+  const bool cut = out.reduces_every || (layout.zero == 2 && microbatches(layout, job) == 1);
+  const Schedule when{out.gathers_every, out.reduces_every, cut, pass.priced};
   for (const KindPass& kind : pass.kinds) out.kinds.push_back(kind_state(kind, kind.weights, traffic, when));
   out.embedding = kind_state(pass.embedding, pass.embedding.weights, traffic, when);
   out.head = kind_state(pass.head, pass.head.weights, traffic, when);
+  if (pass.priced) out.tp_reduce = tp_reduce_seconds(pass, traffic, job);
   if (job.model->tied_embeddings && layout.pp > 1) add_tied_head(out, pass, traffic, when);
   if (!pass.priced) return out;
   out.gather = traffic.gather(pass.kinds.front().weights);

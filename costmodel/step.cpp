@@ -66,10 +66,11 @@ class Step {
     });
   }
 
-  MemoryUse peak() {
+  Cost run_if_fits() {
     split();
     memory(nullptr);
-    return cost_.memory;
+    if (cost_.fits) time(nullptr);
+    return cost_;
   }
 
   Cost run(std::vector<StageDetail>* details) {
@@ -273,7 +274,8 @@ class Step {
     const StateCost& state = *c_.state;
     const bool early = x_.machine.profile->state.overlap_gather;
     t.add(Term::gather, state.gather.curve, early ? extra.first : extra.gathers, state.gather.spread);
-    t.add(Term::reduce, state.reduce.curve, extra.last + (copies_table() ? state.tied_reduce : 0), state.reduce.spread);
+    const double sums = state.tp_reduce + (copies_table() ? state.tied_reduce : 0);
+    t.add(Term::reduce, state.reduce.curve, extra.last + sums, state.reduce.spread);
     const double norm = x_.machine.calibration->synchronise().value;
     t.add(Term::optimizer, CurveId::elementwise, extra.optimizer + norm, 0);
     t.add(Term::host, CurveId::host, x_.per_step, 0);
@@ -314,7 +316,7 @@ void each_part_of_stage(const StepContext& context, const Chain& chain, std::int
   Step(context, chain).visit(stage, part);
 }
 
-MemoryUse peak_memory(const StepContext& context, const Chain& chain) { return Step(context, chain).peak(); }
+Cost cost_if_fits(const StepContext& context, const Chain& chain) { return Step(context, chain).run_if_fits(); }
 
 Cost step_cost(const StepContext& context, const Chain& chain, std::vector<StageDetail>* stages) {
   return Step(context, chain).run(stages);

@@ -47,8 +47,8 @@ struct StageDetail {
 using PartVisitor = std::function<void(const KindPass& pass, const KindState& state, double layers)>;
 void each_part_of_stage(const StepContext& context, const Chain& chain, std::int32_t stage, const PartVisitor& part);
 
-// Of the worst stage, without any time: what a search asks first.
-MemoryUse peak_memory(const StepContext& context, const Chain& chain);
+// Memory before time: where the layout does not fit, its time stays zero. For searches.
+Cost cost_if_fits(const StepContext& context, const Chain& chain);
 Cost step_cost(const StepContext& context, const Chain& chain, std::vector<StageDetail>* stages = nullptr);
 
 }  // namespace tw

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "planner/problem.hpp"
+#include "reports/table.hpp"
 
 namespace tw {
 
@@ -10,7 +11,10 @@ CLI::Option* text_option(CLI::App& app, const char* name, std::string& value, co
   const auto refuse_empty = [](const std::string& text) {
     return text.empty() ? std::string("is empty; give a value or leave the option out") : std::string();
   };
-  CLI::Option* option = app.add_option(name, value, help)->check(refuse_empty);
+  constexpr int kHelpWidth = 72;
+  std::string lines = wrapped(help, kHelpWidth, 0);
+  lines.pop_back();
+  CLI::Option* option = app.add_option(name, value, lines)->check(refuse_empty);
   if (!value.empty()) option->capture_default_str();
   return option->type_name("")->multi_option_policy(CLI::MultiOptionPolicy::Throw);
 }

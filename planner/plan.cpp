@@ -42,7 +42,7 @@ CountResult plan_one(const Inputs& inputs, const PlanSettings& settings, std::in
   Evaluator evaluator(problem.job, problem.machine, inputs.settings);
   CountResult out;
   out.gpus = gpus, out.searched = found.searched, out.near_misses = found.near_misses;
-  out.limit = evaluator.context().limit;
+  out.limit = evaluator.context().limit, out.nothing_legal = found.nothing_legal;
   for (const RankedLayout& each : found.best) {
     out.best.push_back(predict(evaluator, each.layout));
     out.behind.push_back(compare(found.best.front().cost, each.cost, inputs.profile.spread));

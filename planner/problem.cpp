@@ -91,6 +91,7 @@ Question question_of(const Problem& problem) {
   Question out;
   out.model = in.model.name, out.cluster = problem.cluster.name;
   out.calibration = in.calibration.name(), out.framework = in.any_framework ? "any" : in.profile.name;
+  out.calibration_source = name_of(in.calibration.provenance());
   out.precision = name_of(in.precision);
   out.global_batch = in.global_batch, out.seq = in.seq, out.gpus = problem.job.gpus;
   out.headroom = in.settings.headroom, out.routing = in.settings.routing;

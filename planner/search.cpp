@@ -1,5 +1,6 @@
 #include "planner/search.hpp"
 
+#include <algorithm>
 #include <chrono>
 
 #include "planner/near_miss.hpp"
@@ -12,10 +13,33 @@ constexpr std::int64_t kReportEvery = 4096;
 constexpr double kLittleOver = 0.1;  // of the limit: layouts worth a look although they do not fit
 constexpr std::size_t kNearMisses = 3;
 
+// In words where the fixed keys alone break a rule, else by the rules that refused most.
+std::string why_nothing_is_legal(const SearchSpace& space, const Job& job, const Enumerated& counts) {
+  Layout sample = space.fixed.value;
+  const std::int64_t others = std::int64_t{sample.tp} * sample.pp * sample.cp;
+  if (!space.fixed.has(LayoutKey::dp)) sample.dp = static_cast<std::int32_t>(std::max<std::int64_t>(1, job.gpus / others));
+  if (const std::string why = illegal_because(sample, job); space.fixed.given != 0 && !why.empty()) return why;
+  std::vector<std::pair<std::int64_t, std::string_view>> rules;
+  for (int i = 0; i < kRules; ++i) {
+    if (counts.refused[static_cast<std::size_t>(i)] > 0) rules.emplace_back(-counts.refused[static_cast<std::size_t>(i)], rule_name(i));
+  }
+  std::sort(rules.begin(), rules.end());
+  std::string out = "rules broken most often:";
+  for (std::size_t i = 0; i < std::min<std::size_t>(rules.size(), 3); ++i) out += (i == 0 ? " " : ", ") + std::string(rules[i].second);
+  return rules.empty() ? "no sizes multiply to the GPUs" : out;
+}
+
+// The enumerator keeps a pass while it walks all that hangs on it, so few need to be remembered.
+EvaluatorSettings with_small_cache(EvaluatorSettings settings) {
+  settings.most_passes = 64;
+  return settings;
+}
+
 class Search {
  public:
   Search(const Problem& problem, const SearchSpace& space, std::size_t top)
-      : problem_(problem), space_(space), evaluator_(problem.job, problem.machine, problem.inputs.settings),
+      : problem_(problem), space_(space),
+        evaluator_(problem.job, problem.machine, with_small_cache(problem.inputs.settings)),
         limit_(evaluator_.context().limit.count), best_(top), nearest_(kNearMisses), fast_misses_(kNearMisses) {}
 
   SearchResult run(const ProgressReport& report) {
@@ -24,10 +48,12 @@ class Search {
     const std::int64_t total = report ? for_each_layout(space_, problem_.job, [](const Layout&, Link) {}).legal : 0;
     std::int64_t seen = 0;
     SearchResult out;
-    out.searched.legal = for_each_layout(space_, problem_.job, [&](const Layout& layout, Link) {
+    const Enumerated counts = for_each_layout(space_, problem_.job, [&](const Layout& layout, Link) {
       if (report && ++seen % kReportEvery == 0) report(static_cast<double>(seen) / static_cast<double>(total));
       look_at(layout);
-    }).legal;
+    });
+    out.searched.legal = counts.legal;
+    if (counts.legal == 0) out.nothing_legal = why_nothing_is_legal(space_, problem_.job, counts);
     out.searched.evaluated = evaluated_;
     out.searched.refused_by_memory = out.searched.legal - evaluated_;
     out.searched.proven = true;
@@ -42,10 +68,10 @@ class Search {
   using Key = std::pair<double, std::int64_t>;
 
   void look_at(const Layout& layout) {
-    const std::int64_t peak = evaluator_.memory(layout).total();
-    if (peak > limit_) return refuse(layout, peak - limit_);
+    const Cost cost = evaluator_.cost_if_fits(layout);
+    const std::int64_t peak = cost.memory.total();
+    if (!cost.fits) return refuse(layout, peak - limit_);
     ++evaluated_;
-    const Cost cost = evaluator_.cost(layout);
     const Key key{cost.step_seconds, peak};
     if (best_.wants(key)) best_.add(key, {layout, cost});
   }

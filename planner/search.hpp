@@ -18,6 +18,7 @@ struct SearchResult {
   Searched searched;
   std::vector<RankedLayout> best;     // fastest first
   std::vector<NearMiss> near_misses;  // see CountResult
+  std::string nothing_legal;          // why, where no layout is legal
 };
 
 // Called now and then with the share of the space that is done, 0 to 1.

@@ -52,6 +52,7 @@ Json stages_json(const std::vector<StageDetail>& stages) {
 
 void add_question(Json& out, const Question& q) {
   out.set("model", q.model).set("cluster", q.cluster).set("gpus", q.gpus).set("calibration", q.calibration);
+  out.set("calibration_source", q.calibration_source);
   out.set("framework", q.framework).set("precision", q.precision);
   out.set("global_batch", q.global_batch).set("seq", q.seq).set("headroom_gib", in_gib(q.headroom));
   out.set("expert_load", q.routing.max_over_mean).set("capacity_factor", q.routing.capacity_factor);
@@ -148,6 +149,7 @@ Json to_json(const PlanResult& result) {
   out.set("objective", result.objective).set("fixed", result.fixed).set("feasible", !answer.best.empty());
   out.set("searched", searched_json(answer.searched)).set("layouts", layouts_json(question, answer));
   out.set("nearest_misses", near_misses_json(answer));
+  if (!answer.nothing_legal.empty()) out.set("nothing_legal", answer.nothing_legal);
   if (result.counts.size() < 2) return out;
   Json counts = Json::array();
   for (const CountResult& count : result.counts) counts.push(count_json(question, count));

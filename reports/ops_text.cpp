@@ -11,7 +11,7 @@ std::string list_text(const std::string& title, const OpList& ops, const PricedL
   std::string out = fmt::format("\n{}\n", title);
   for (std::size_t i = 0; i < ops.size(); ++i) {
     const PricedOp& price = priced.ops[i];
-    out += fmt::format("{:>9.1f} us  {}{}\n", in_us(Seconds(price.seconds)), to_string(ops[i]),
+    out += fmt::format("{:>4} {:>9.1f} us  {}{}\n", i, in_us(Seconds(price.seconds)), to_string(ops[i]),
                        price.extrapolated ? "  *" : "");
   }
   return out;
@@ -31,7 +31,7 @@ std::string kind_name(const LayerKind& kind, std::size_t index) {
 std::string ops_text(const Chain& chain, const StepContext& context, const Routing& routing, const Terminal& terminal) {
   const Model& model = *context.job.model;
   const EmitInput input{&model, context.machine.profile, pass_key(*chain.layout), context.job.seq, routing};
-  std::string out = "\n" + bold("Operations of one micro-batch (name, work, stream, what it waits for)", terminal) + "\n";
+  std::string out = "\n" + bold("Operations of one micro-batch (number, time, name, stream, term, work, what it waits for)", terminal) + "\n";
   for (std::size_t i = 0; i < model.kinds.size(); ++i) {
     out += pair_text(kind_name(model.kinds[i], i), emit_layer(input, model.kinds[i]), chain.pass->kinds[i]);
   }

@@ -117,13 +117,16 @@ std::string miss_text(const NearMiss& miss, Bytes limit) {
 }
 
 std::string misses_text(const CountResult& count, int width) {
+  if (count.searched.legal == 0) return "";
   if (count.near_misses.empty()) {
-    return count.best.empty() ? "" : "\nNo layout that memory refused by at most a tenth would be faster.\n";
+    return "\nNo layout that memory refused by at most a tenth would be faster.\n";
   }
   std::string out = count.best.empty() ? "\nRefused by memory, nearest first\n"
                                        : "\nFaster, but refused by memory (at most a tenth over)\n";
   for (const NearMiss& miss : count.near_misses) out += wrapped(miss_text(miss, count.limit), width, 4);
-  return out;
+  if (!count.best.empty()) return out;
+  return out + fmt::format("More GPUs hold more: --gpus {}..{} looks for the smallest number that fits.\n",
+                           2 * std::int64_t{count.gpus}, 16 * std::int64_t{count.gpus});
 }
 
 std::string searched_text(const Searched& s) {
@@ -134,19 +137,22 @@ std::string searched_text(const Searched& s) {
 
 std::string question_text(const PlanResult& r, const CountResult& count) {
   const Question& q = r.question;
-  std::string out = fmt::format("{} on {} x {}, {} sequences of {} tokens, framework {}, calibration {}", q.model,
-                                count.gpus, q.cluster, q.global_batch, q.seq, q.framework, q.calibration);
+  std::string out =
+      fmt::format("{} on {} x {}, {} sequences of {} tokens, framework {}, calibration {} ({})", q.model, count.gpus,
+                  q.cluster, q.global_batch, q.seq, q.framework, q.calibration, q.calibration_source);
   return out + (r.fixed.empty() ? "" : ", fixed " + r.fixed);
 }
 
+std::string gpus_text(std::int32_t gpus) { return fmt::format("{} GPU{}", gpus, gpus == 1 ? "" : "s"); }
+
 std::string answer(const CountResult& count) {
   if (count.best.empty() && count.searched.legal == 0) {
-    return fmt::format("no layout is legal on {} GPUs", count.gpus);
+    return fmt::format("no layout is legal on {}: {}", gpus_text(count.gpus), count.nothing_legal);
   }
-  if (count.best.empty()) return fmt::format("no layout fits on {} GPUs", count.gpus);
+  if (count.best.empty()) return fmt::format("no layout fits on {}", gpus_text(count.gpus));
   const Prediction& p = count.best.front();
-  return fmt::format("best on {} GPUs: {} per step (80% band {} to {}), {} tokens/s/GPU, MFU {}, peak {} of {} usable",
-                     count.gpus, seconds_text(p.cost.step_seconds), seconds_text(p.low_seconds),
+  return fmt::format("best on {}: {} per step (80% band {} to {}), {} tokens/s/GPU, MFU {}, peak {} of {} usable",
+                     gpus_text(count.gpus), seconds_text(p.cost.step_seconds), seconds_text(p.low_seconds),
                      seconds_text(p.high_seconds), count_text(static_cast<std::int64_t>(p.tokens_per_s_per_gpu)),
                      percent(p.mfu), gib_text(p.cost.memory.total()), gib_text(p.limit.count));
 }

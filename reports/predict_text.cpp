@@ -88,7 +88,8 @@ std::string to_text(const PredictResult& result, const Terminal& terminal, bool 
   if (quiet) return out;
   out += wrapped(question_text(result.question, p), terminal.width, 2);
   out += wrapped("layout " + to_string(p.layout), terminal.width, 2);
-  out += wrapped(fmt::format("framework {}, calibration {}", result.question.framework, result.question.calibration),
+  out += wrapped(fmt::format("framework {}, calibration {} ({})", result.question.framework, result.question.calibration,
+                             result.question.calibration_source),
                  terminal.width, 2);
   out += fmt::format("\nTime of one step on the slowest stage ({})\n", p.cost.bottleneck_stage);
   out += time_table(p, terminal.width) + wrapped(extrapolated_text(p), terminal.width, 2);

@@ -13,6 +13,7 @@ namespace tw {
 
 struct Question {
   std::string model, cluster, calibration, framework;
+  std::string calibration_source;  // measured, or derived where it is carried over from another GPU
   std::string precision;
   std::int64_t global_batch = 0;
   std::int32_t seq = 0, gpus = 0;
@@ -47,6 +48,7 @@ struct CountResult {
   std::vector<Prediction> best;      // best first
   std::vector<Comparison> behind;    // each of `best` beside the first
   std::vector<NearMiss> near_misses; // that would have won; where nothing fits, the nearest
+  std::string nothing_legal;         // why, where no layout is legal
   Bytes limit;                       // of device memory that a layout may use
 };
 

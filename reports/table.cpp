@@ -86,7 +86,8 @@ std::string wrapped(std::string_view text, int width, int indent) {
   std::size_t room = static_cast<std::size_t>(std::max(width, indent + 10));
   while (columns_of(text) > room) {
     // Layouts have no spaces: they may break after a comma.
-    std::size_t cut = text.find_last_of(" ,", room - 1);
+    std::size_t cut = text.find_last_of(' ', room - 1);
+    if (cut == std::string_view::npos || cut < room / 2) cut = text.find_last_of(" ,", room - 1);
     if (cut == std::string_view::npos || cut == 0) break;
     out += trimmed_line(std::string(text.substr(0, cut + 1))) + std::string(static_cast<std::size_t>(indent), ' ');
     text.remove_prefix(cut + 1);

@@ -65,7 +65,7 @@ std::function<int()> setup(CLI::App& app) {
   auto o = std::make_shared<Options>();
   text_option(app, "--json", o->json, "FILE: the rows as JSON; - for standard output");
   app.add_flag("--quiet", o->quiet, "the signature alone");
-  app.footer("The signature covers the counts and the three best layouts of each problem with their step time and peak "
+  app.footer("The signature covers the counts and the three best layouts of each problem with their step time and\npeak "
              "memory to 6 digits; it does not depend on the machine or its speed.");
   return [o] { return run(*o); };
 }

@@ -64,7 +64,7 @@ std::function<int()> setup(CLI::App& app) {
   option("--top", o->top, "K: layouts to show")->capture_default_str();
   option("--fix", o->fixed, "keys of the layout that must have these values, such as tp=8,recompute=full");
   option("--save", o->save, "FILE: the question and the layouts shown, for the commands that run a plan");
-  app.footer(std::string(limits_help()) +
+  app.footer(wrapped(limits_help(), 100, 0) +
              "\nExample:\n  trainwright plan --model mixtral-8x22b --cluster h100-sxm:128 --global-batch 256 --seq 4096"
              "\nExit codes: 0 answered; 2 bad input; 3 no layout fits (the nearest misses are shown)");
   return [o] { return run(*o); };

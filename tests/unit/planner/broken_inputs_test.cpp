@@ -182,13 +182,13 @@ std::vector<Broken> layouts() {
       {"layout_huge", predict_with({{"--layout", "tp=99999999999999999999"}}), "tp"},
       {"layout_not_utf8", predict_with({{"--layout", "tp=\xff"}}), "tp"},
       {"layout_empty", predict_with({{"--layout", ""}}), "--layout"},
-      {"layout_precision", predict_with({{"--layout", "tp=2,precision=nvfp4"}}), "bf16"},
+      {"layout_precision", predict_with({{"--layout", "tp=2,precision=nvfp4"}}), "no tensor cores for nvfp4"},
       {"layout_experts_of_a_dense_model", predict_with({{"--layout", "ep=2"}}), "ep"},
       {"fix_unknown_key", plan_with({{"--fix", "xp=4"}}), "xp"},
       {"fix_bad_value", plan_with({{"--fix", "tp=0"}}), "--fix"},
-      {"fix_precision", plan_with({{"--fix", "precision=mxfp8"}}), "bf16"},
+      {"fix_precision", plan_with({{"--fix", "precision=fp8-row"}}), "contradicts --precision bf16"},
       {"precision_unknown", predict_with({{"--precision", "fp16"}}), "bf16"},
-      {"precision_unpriced", predict_with({{"--precision", "mxfp8"}}), "bf16"},
+      {"precision_unpriced", predict_with({{"--precision", "mxfp8"}}), "no tensor cores for mxfp8"},
   };
 }
 

@@ -52,7 +52,10 @@ TEST_P(PlanOf, TheFirstIsTheFastestOfAllThatFit) {
   for_each_layout(space, problem.job, [&](const Layout& layout, Link) {
     const Cost cost = plain.cost(layout);
     ++legal;
-    ASSERT_EQ(plain.memory(layout).total(), cost.memory.total()) << to_string(layout);
+    const Cost quick = plain.cost_if_fits(layout);
+    ASSERT_EQ(quick.fits, cost.fits) << to_string(layout);
+    ASSERT_EQ(quick.memory.bytes, cost.memory.bytes) << to_string(layout);
+    ASSERT_EQ(quick.step_seconds, cost.fits ? cost.step_seconds : 0) << to_string(layout);
     if (!cost.fits) return;
     ++fitting;
     fastest = std::min(fastest, cost.step_seconds);
@@ -136,6 +139,18 @@ TEST(Plan, ObjectivesChooseAmongNumbersOfGpus) {
   const auto gpu_seconds = [](const CountResult& count) { return count.gpus * count.best.front().cost.step_seconds; };
   EXPECT_LE(gpu_seconds(cost.counts[cost.answer]), gpu_seconds(cost.counts[1]));
   EXPECT_LE(gpu_seconds(cost.counts[cost.answer]), gpu_seconds(cost.counts[2]));
+}
+
+TEST(Plan, SaysWhyNothingIsLegal) {
+  const Inputs inputs = inputs_of("llama-3.1-8b", "h100-sxm:8", 32, 4096);
+  const Problem problem(inputs, 8);
+  const auto why = [&](const std::string& fixed) {
+    return search(problem, space_of(problem, fixed), 1, {}).nothing_legal;
+  };
+  EXPECT_EQ(why("tp=2"), "");
+  EXPECT_EQ(why("mb=3"), "global batch 32 not divisible by dp*mb 24");
+  EXPECT_THAT(why("ep=2"), testing::HasSubstr("no experts"));
+  EXPECT_THAT(why("tp=7"), testing::HasSubstr("is not 8 GPUs"));
 }
 
 TEST(Plan, NumbersOfGpusAreListsOrDoublings) {
