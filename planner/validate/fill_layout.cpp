@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
+#include "planner/enumerate.hpp"
 #include "planner/validate/settle.hpp"
 #include "planner/validate/words.hpp"
 #include "topology/check.hpp"
@@ -20,6 +22,7 @@ constexpr std::int32_t kModulesSince = 2024;
 constexpr std::string_view kFinerRecompute[] = {"norm", "mlp", "norm+moe_act", "moe_act+mla_up",
                                                 "norm+moe_act+mla_up"};
 constexpr std::int32_t kLargestMicroBatch = 64, kLargestVpp = 32;
+constexpr std::int32_t kLargestWithoutLayout = 4;  // of both, where a row says no layout at all
 
 // Every layout with every value.
 template <class T, class Set>
@@ -74,10 +77,13 @@ class Filler {
     return false;
   }
 
+  bool says_layout() const { return l_.tp || l_.pp; }
+  std::int32_t most(std::int32_t usual) const { return says_layout() ? usual : kLargestWithoutLayout; }
+
   // A published layout without ep has none; where nothing is published, it is as open as the rest.
   Sizes expert_sizes() const {
-    return ask_.job.model->has_moe() && !l_.tp && !l_.pp ? powers_up_to(ask_.job.model->moe()->experts)
-                                                         : Sizes{1};
+    return ask_.job.model->has_moe() && !says_layout() ? powers_up_to(ask_.job.model->moe()->experts)
+                                                       : Sizes{1};
   }
 
   bool read_words() {
@@ -149,7 +155,7 @@ class Filler {
       return {*ask_.rule.vpp};
     }
     Sizes out;
-    for (std::int32_t v = schedule_ ? 2 : 1; v <= std::min(kLargestVpp, ask_.job.model->layers()); ++v)
+    for (std::int32_t v = schedule_ ? 2 : 1; v <= std::min(most(kLargestVpp), ask_.job.model->layers()); ++v)
       out.push_back(v);
     left_open("vpp");
     return out;
@@ -167,7 +173,7 @@ class Filler {
       return {*ask_.rule.micro_batch};
     }
     left_open("micro_batch");
-    return powers_up_to(std::clamp<std::int64_t>(per_rank, 1, kLargestMicroBatch));
+    return powers_up_to(std::clamp<std::int64_t>(per_rank, 1, most(kLargestMicroBatch)));
   }
 
   std::vector<Recompute> recomputes() {
@@ -175,7 +181,7 @@ class Filler {
     left_open("recompute");
     std::vector<Recompute> out;
     for (const std::string& option : ask_.profile.can.recompute) out.push_back(parse_recompute(option));
-    if (ask_.row.year.value_or(2025) < kModulesSince) return out;
+    if (ask_.row.year.value_or(2025) < kModulesSince || !says_layout()) return out;
     const auto selective = std::find(out.begin(), out.end(), Recompute{.modules = Recompute::core});
     if (selective == out.end()) return out;
     for (const std::string_view option : kFinerRecompute) out.push_back(parse_recompute(option));
@@ -190,6 +196,7 @@ class Filler {
     FilledLayouts out;
     out.exact = exact_;
     std::vector<std::string> notes;
+    std::set<LayoutId> seen;
     for (Layout layout : all) {
       std::vector<std::string> near;
       const double share = recompute_ ? recompute_->layer_share : 0;
@@ -199,7 +206,7 @@ class Filler {
         if (out.why_not.empty()) out.why_not = why + " (" + to_string(layout) + ")";
         continue;
       }
-      if (std::find(out.layouts.begin(), out.layouts.end(), layout) != out.layouts.end()) continue;
+      if (!seen.insert(layout_id(layout)).second) continue;
       out.layouts.push_back(layout);
       if (notes.empty()) notes = near;
     }

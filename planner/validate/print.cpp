@@ -142,7 +142,7 @@ std::string text_of(const ValidateResult& result, bool rows) {
 
 Json json_of(const ValidateResult& result) {
   Json out = Json::object();
-  out.set("schema", "trainwright validate 1").set("rows_file", result.rows_file);
+  out.set("schema", "trainwright.validate/1").set("rows_file", result.rows_file);
   out.set("rows", list_json(result.rows, row_json)).set("studies", list_json(result.studies, score_json));
   out.set("groups", list_json(result.groups, score_json));
   return std::move(out.set("overall", score_json(result.overall)));

@@ -118,6 +118,20 @@ TEST(ValidateRows, UnknownKeysAreNotedAndNotMore) {
   EXPECT_EQ(row.filled.at(0), "key colour is not read");
 }
 
+// Nothing but model, GPU, their number and batch: used, with everything that was chosen said.
+TEST(ValidateRows, ModelGpuCountAndBatchAreEnough) {
+  const ValidatedRow row = validated(
+      R"({"model": {"name": "mixtral-8x7b", "seq_len": 4096}, "cluster": {"gpu": "H100", "gpus": 64},
+          "layout": {"global_batch": 256}, "measured": {"tokens_per_s_per_gpu": 5000}})");
+  EXPECT_TRUE(row.used) << row.why_not;
+  EXPECT_EQ(row.fits_predicted, true);
+  EXPECT_TRUE(row.time_ratio);
+  bool said = false;
+  for (const std::string& each : row.filled)
+    said = said || each.find("tp, pp, ep, vpp, micro_batch") != std::string::npos;
+  EXPECT_TRUE(said);
+}
+
 TEST(ValidateRows, AFileThatIsNoListIsRefused) {
   for (const char* text : {"{}", "7", R"("rows")", R"({"rows": 7})", "null"}) {
     EXPECT_THROW(read_rows(parse_json(text, "rows.json")), InputError) << text;
