@@ -18,7 +18,8 @@ Bytes statistics(const Builder& b, const AttentionShape& shape, double blocks) {
     return Bytes(std::llround(rows * static_cast<double>(size_of(DType::fp32))));  // log of the sum, per row
   }
   // The whole square is kept, masked or not: Korthikanti et al. 2022, section 4.1: 5 bytes with dropout.
-  return Bytes(std::llround(b.kernels().unfused_pair_bytes * rows * blocks * static_cast<double>(shape.kv_len)));
+  return Bytes(
+      std::llround(b.kernels().unfused_pair_bytes * rows * blocks * static_cast<double>(shape.kv_len)));
 }
 
 struct CutSequence {
@@ -67,7 +68,9 @@ TensorId attend(Builder& b, const Attention& a, std::int64_t kv_heads, TensorId 
   const bool to_heads = key.cp > 1 && key.cp_kind == CpKind::a2a;
   const CutSequence cut_up = cut_sequence(b, a, kv_heads);
   const AttentionShape& s = cut_up.shape;
-  const TensorSpec context{.name = "context", .rows = b.tokens(), .width = std::int64_t{a.heads} * a.value_dim,
+  const TensorSpec context{.name = "context",
+                           .rows = b.tokens(),
+                           .width = std::int64_t{a.heads} * a.value_dim,
                            .place = cut(AxisName::heads)};
   if (to_heads) {
     const TensorSpec wide{.name = "qkv", .rows = b.tokens(), .place = cut(AxisName::heads)};
@@ -76,8 +79,13 @@ TensorId attend(Builder& b, const Attention& a, std::int64_t kv_heads, TensorId 
     qkv = b.exchange("cp_heads", qkv, spread, cp_all_to_all(b, qkv), Term::cp);
   }
   const double hop = b.tokens() * static_cast<double>(s.kv_heads * (a.head_dim + a.value_dim) * 2);
-  TensorId out = b.attention({.name = "attention", .shape = s, .out = context, .ring_hops = cut_up.ring_hops,
-                              .hop = Bytes(std::llround(hop)), .statistics = statistics(b, s, cut_up.ring_hops + 1)}, {qkv});
+  TensorId out = b.attention({.name = "attention",
+                              .shape = s,
+                              .out = context,
+                              .ring_hops = cut_up.ring_hops,
+                              .hop = Bytes(std::llround(hop)),
+                              .statistics = statistics(b, s, cut_up.ring_hops + 1)},
+                             {qkv});
   if (to_heads) out = b.exchange("cp_sequence", out, context, cp_all_to_all(b, out), Term::cp);
   return out;
 }

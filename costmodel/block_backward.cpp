@@ -27,7 +27,8 @@ void Builder::hand_gradient(TensorId to, Ready ready, Placement place) {
   join.name = "join";
   join.term = Term::elementwise;
   const Node* maker = producer_of(to);
-  const bool fused = kernels().fused_add_norm && maker && maker->kind == Kind::add;  // read by the norm's backward
+  const bool fused =
+      kernels().fused_add_norm && maker && maker->kind == Kind::add;  // read by the norm's backward
   join.work = Elementwise{Bytes((fused ? 1 : 3) * local_bytes(to))};
   gradient = {{{push(work_.backward, join, both)}, -1}, goal, true};
 }
@@ -92,7 +93,8 @@ void Builder::dropout_backward(const Node& node, const OpRefs& before) {
 void Builder::backward_ops(Node& node) {
   if (node.kind == Kind::source || !at(node.output).gradient.exists) return;
   const bool checkpointed = whole_layer() || !discards_output(checkpoint(node.module));
-  if (node.recomputed && !node.replayed && checkpointed) replay(static_cast<std::int32_t>(&node - nodes_.data()));
+  if (node.recomputed && !node.replayed && checkpointed)
+    replay(static_cast<std::int32_t>(&node - nodes_.data()));
   replay_for(node);
   const TensorSpec& out = at(node.output).spec;
   if (node.kind == Kind::conversion) {
@@ -102,10 +104,12 @@ void Builder::backward_ops(Node& node) {
     TW_CHECK(found.has_value());
     TensorSpec as = out;
     as.place = gradient.place;
-    hand_gradient(node.inputs[0], convert(work_.backward, as, *found, gradient.ready, node.term), gradient_of(in.place));
+    hand_gradient(node.inputs[0], convert(work_.backward, as, *found, gradient.ready, node.term),
+                  gradient_of(in.place));
     return;
   }
-  if (node.kind == Kind::pointwise && node.pointwise.backward_bytes <= 0) {  // a view: the gradient passes as it is
+  if (node.kind == Kind::pointwise &&
+      node.pointwise.backward_bytes <= 0) {  // a view: the gradient passes as it is
     const Gradient gradient = at(node.output).gradient;
     for (const TensorId id : node.inputs) hand_gradient(id, gradient.ready, gradient.place);
     return;
@@ -132,13 +136,16 @@ void Builder::backward_ops(Node& node) {
       op.stream = Stream::network;
       made = {{push(work_.backward, op, before)}, -1};
       break;
-    case Kind::attention: made = attention_ops(node, work_.backward, {before, -1}, true, node.term); break;
+    case Kind::attention:
+      made = attention_ops(node, work_.backward, {before, -1}, true, node.term);
+      break;
     default:
       op.work = Elementwise{Bytes(std::llround(node.pointwise.backward_bytes))};
       op.launches = node.pointwise.launches;
       made = {{push(work_.backward, op, before)}, -1};
   }
-  for (const TensorId id : node.inputs) hand_gradient(id, made, moves ? arrives : gradient_of(at(id).spec.place));
+  for (const TensorId id : node.inputs)
+    hand_gradient(id, made, moves ? arrives : gradient_of(at(id).spec.place));
 }
 
 }  // namespace tw

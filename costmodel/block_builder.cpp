@@ -12,7 +12,9 @@ bool cuts_rows(Placement place) {
   return place.kind == Placement::Kind::cut && (place.axis == AxisName::seq || place.axis == AxisName::batch);
 }
 
-bool cuts_features(Placement place) { return place.kind == Placement::Kind::cut && !cuts_rows(place); }
+bool cuts_features(Placement place) {
+  return place.kind == Placement::Kind::cut && !cuts_rows(place);
+}
 
 }  // namespace
 
@@ -22,7 +24,9 @@ Builder::Builder(const EmitInput& input)
   tensors_.reserve(kUsualNodes), nodes_.reserve(kUsualNodes);
 }
 
-Placement Builder::residual() const { return input_.key.sp ? cut(AxisName::seq) : kWhole; }
+Placement Builder::residual() const {
+  return input_.key.sp ? cut(AxisName::seq) : kWhole;
+}
 
 const Builder::Node* Builder::producer_of(TensorId id) const {
   const std::int32_t index = at(id).producer;
@@ -54,7 +58,9 @@ Bytes Builder::whole_bytes(const TensorSpec& spec) const {
   return Bytes(std::llround(spec.rows * static_cast<double>(spec.width * spec.element_bytes)));
 }
 
-std::int64_t Builder::local_bytes(TensorId id) const { return bytes_of(at(id).spec); }
+std::int64_t Builder::local_bytes(TensorId id) const {
+  return bytes_of(at(id).spec);
+}
 
 std::int16_t Builder::push(OpList& list, Op op, const OpRefs& after) {
   std::size_t slot = 0;
@@ -95,14 +101,16 @@ TensorId Builder::norm(std::string_view name, TensorId x, Module module, std::in
   // Fused into the addition before it, a norm only writes; its backward reads the other gradient too.
   const Node* before = producer_of(x);
   const bool after_add = kernels().fused_add_norm && before && before->kind == Kind::add;
-  PointwiseSpec spec{.name = name, .out = in, .forward_bytes = (after_add ? 1 : 2) * bytes, .backward_bytes = 3 * bytes};
+  PointwiseSpec spec{
+      .name = name, .out = in, .forward_bytes = (after_add ? 1 : 2) * bytes, .backward_bytes = 3 * bytes};
   spec.out.name = name;
   spec.keeps_input = true;
   if (!kernels().fused_norm) {
     // One kernel per operator in fp32, in passes of bf16. Forward: cast up (1 + 2), square (2 + 2), mean (2),
-    // scale (2 + 2), cast down (2 + 1), weight (1 + 1): 18. Backward: gradients of scaled x (1 + 1) and weight
-    // (2 + 1 + 1), cast up (1 + 2), of x (2 + 2) and its scale (4 + 2 + 2), mean (2), square (2 + 2 and 4 + 2),
-    // sum (4 + 2), cast down (2 + 1): 42. Kept: x in fp32 and the scaled x in bf16, less x itself.
+    // scale (2 + 2), cast down (2 + 1), weight (1 + 1): 18. Backward: gradients of scaled x (1 + 1) and
+    // weight (2 + 1 + 1), cast up (1 + 2), of x (2 + 2) and its scale (4 + 2 + 2), mean (2), square (2 + 2
+    // and 4 + 2), sum (4 + 2), cast down (2 + 1): 42. Kept: x in fp32 and the scaled x in bf16, less x
+    // itself.
     spec.forward_bytes = 18 * bytes, spec.backward_bytes = 42 * bytes, spec.launches = 10;
     spec.kept_bytes = std::llround(2 * bytes);
   }
@@ -140,7 +148,8 @@ TensorId Builder::linear(const LinearSpec& spec, TensorId x) {
   out.element_bytes = 2;
   if (spec.split == Split::column) out.place = cut(spec.axis);
   if (spec.split == Split::row) out.place = kPartial;
-  if (ranks(scope) == 1 && spec.split != Split::replicated) out.place = spec.split == Split::row ? kWhole : out.place;
+  if (ranks(scope) == 1 && spec.split != Split::replicated)
+    out.place = spec.split == Split::row ? kWhole : out.place;
   return record(std::move(node), out);
 }
 
@@ -191,7 +200,8 @@ TensorId Builder::require(TensorId x, Placement need) {
   return record(std::move(node), spec);
 }
 
-TensorId Builder::exchange(std::string_view name, TensorId x, const TensorSpec& out, const Work& work, Term term) {
+TensorId Builder::exchange(std::string_view name, TensorId x, const TensorSpec& out, const Work& work,
+                           Term term) {
   Node node;
   node.kind = Kind::exchange;
   node.name = name;

@@ -10,17 +10,21 @@ namespace {
 
 Collective collective_of(Conversion conversion) {
   switch (conversion) {
-    case Conversion::all_gather: return Collective::all_gather;
-    case Conversion::all_reduce: return Collective::all_reduce;
-    case Conversion::reduce_scatter: return Collective::reduce_scatter;
-    default: return Collective::all_to_all;
+    case Conversion::all_gather:
+      return Collective::all_gather;
+    case Conversion::all_reduce:
+      return Collective::all_reduce;
+    case Conversion::reduce_scatter:
+      return Collective::reduce_scatter;
+    default:
+      return Collective::all_to_all;
   }
 }
 
 }  // namespace
 
-Builder::Ready Builder::convert(OpList& list, const TensorSpec& spec, Conversion conversion, const Ready& after,
-                                Term term) {
+Builder::Ready Builder::convert(OpList& list, const TensorSpec& spec, Conversion conversion,
+                                const Ready& after, Term term) {
   if (conversion == Conversion::none || conversion == Conversion::slice) return after;
   Op op;
   op.name = spec.name;
@@ -67,7 +71,8 @@ Op Builder::linear_op(const Node& node, GemmPass pass, std::int64_t width) const
     return op;
   }
   const double groups = static_cast<double>(spec.groups_local);
-  op.work = GroupedGemmShape{spec.groups_local, rows / groups, input_.routing.max_over_mean, n, k, pass, accumulates};
+  op.work = GroupedGemmShape{spec.groups_local, rows / groups, input_.routing.max_over_mean, n, k, pass,
+                             accumulates};
   if (!kernels().grouped_gemm) op.launches = static_cast<std::int16_t>(spec.groups_local);
   return op;
 }
@@ -140,7 +145,8 @@ Builder::Ready Builder::forward_ops(const Node& node, OpList& list, bool replay)
   op.module = node.module;
   Ready ready{before, during};
   switch (node.kind) {
-    case Kind::source: return {};
+    case Kind::source:
+      return {};
     case Kind::conversion:
       return convert(list, at(node.inputs[0]).spec, node.conversion, ready, node.term);
     case Kind::add:
@@ -156,7 +162,8 @@ Builder::Ready Builder::forward_ops(const Node& node, OpList& list, bool replay)
       op.term = node.term;
       op.stream = Stream::network;
       break;
-    case Kind::attention: return attention_ops(node, list, ready, false, op.term);
+    case Kind::attention:
+      return attention_ops(node, list, ready, false, op.term);
     case Kind::linear: {
       const std::size_t from = list.size();
       Ready made{{linear_ops(node, GemmPass::forward, list, before)}, -1};

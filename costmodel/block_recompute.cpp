@@ -18,13 +18,20 @@ bool Builder::module_recomputed(Module module) const {
   if (chosen.full) return true;
   const auto has = [&](std::uint8_t mask) { return (chosen.modules & mask) != 0; };
   switch (module) {
-    case Module::core: return has(Recompute::core | Recompute::attention);
-    case Module::attention: return has(Recompute::attention);
-    case Module::mla_up: return has(Recompute::mla_up | Recompute::attention);
-    case Module::mlp: return has(Recompute::mlp);
-    case Module::moe_act: return has(Recompute::moe_act | Recompute::mlp);
-    case Module::norm: return has(Recompute::norm);
-    case Module::other: return false;
+    case Module::core:
+      return has(Recompute::core | Recompute::attention);
+    case Module::attention:
+      return has(Recompute::attention);
+    case Module::mla_up:
+      return has(Recompute::mla_up | Recompute::attention);
+    case Module::mlp:
+      return has(Recompute::mlp);
+    case Module::moe_act:
+      return has(Recompute::moe_act | Recompute::mlp);
+    case Module::norm:
+      return has(Recompute::norm);
+    case Module::other:
+      return false;
   }
   return false;
 }
@@ -53,7 +60,8 @@ void Builder::mark_by_operator() {
   std::size_t gemms = 0;
   for (Node& node : nodes_) {
     const bool gathers = node.conversion == Conversion::all_gather || node.conversion == Conversion::slice;
-    node.recomputed = node.kind == Kind::pointwise || node.kind == Kind::add || (node.kind == Kind::conversion && gathers);
+    node.recomputed =
+        node.kind == Kind::pointwise || node.kind == Kind::add || (node.kind == Kind::conversion && gathers);
     if (node.kind != Kind::linear) continue;
     double saved = 0, all = 0;
     for (const std::int64_t width : gemm_widths(node.linear)) {
@@ -102,13 +110,15 @@ void Builder::measure() {
     std::int64_t set = 2 * local_bytes(node.output);  // value and gradient
     for (const TensorId id : node.inputs) set += 2 * local_bytes(id);
     work_.widest_bytes = std::max(work_.widest_bytes, set);
-    const std::int64_t beside = node.kind == Kind::attention ? node.attention.statistics.count : node.pointwise.kept_bytes;
+    const std::int64_t beside =
+        node.kind == Kind::attention ? node.attention.statistics.count : node.pointwise.kept_bytes;
     (node.recomputed ? work_.recomputed_bytes : work_.kept_bytes) += beside;
     if (!node.recomputed) continue;
     work_.kept_bytes += std::llround(node.saved * static_cast<double>(local_bytes(node.output)));
     for (TensorId id : node.needs) {
       id = stored(id);
-      if (at(id).kept || counted[static_cast<std::size_t>(id.index)] || !producer_of(id)->recomputed) continue;
+      if (at(id).kept || counted[static_cast<std::size_t>(id.index)] || !producer_of(id)->recomputed)
+        continue;
       counted[static_cast<std::size_t>(id.index)] = true;
       work_.recomputed_bytes += local_bytes(id);
     }

@@ -80,7 +80,8 @@ class Calibration {
   double sustained(CurveId curve) const;
   // A GEMM of a low-precision recipe ("fp8-current", ...): the bf16 one, faster by `peaks` (the GPU's
   // data-sheet ratio) times the share that recipe reaches, and the casts of its operands.
-  Estimate low_precision(std::string_view recipe, const Estimate& bf16, double peaks, double cast_elements) const;
+  Estimate low_precision(std::string_view recipe, const Estimate& bf16, double peaks,
+                         double cast_elements) const;
   bool knows_recipe(std::string_view recipe) const;
   // Device to host or back, per GPU.
   Estimate host_copy(Bytes bytes) const;

@@ -28,7 +28,15 @@ struct TermSeconds {
 };
 
 enum class MemoryPart : std::uint8_t {
-  parameters, gradients, optimizer, activations, logits, temporary, communicators, context, slack
+  parameters,
+  gradients,
+  optimizer,
+  activations,
+  logits,
+  temporary,
+  communicators,
+  context,
+  slack
 };
 inline constexpr int kMemoryParts = 9;
 std::string_view name_of(MemoryPart part);

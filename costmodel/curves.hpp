@@ -210,7 +210,7 @@ struct CalibrationFile {
   MemoryCurve elementwise;
   LinkCurves links;
   HostCosts host;
-  std::map<std::string, CarryOver> carry_over;  // by architecture
+  std::map<std::string, CarryOver> carry_over;                       // by architecture
   Defaulted<std::map<std::string, LowPrecisionRule>> low_precision;  // by recipe; all derived so far
 };
 TW_DESCRIBE(CalibrationFile, title, date, driver, command, source, inputs, device, gemm, grouped_gemm, passes,

@@ -18,8 +18,9 @@ std::uint64_t packed(std::initializer_list<std::int64_t> values) {
 
 struct PassKeyHash {
   std::size_t operator()(const PassKey& k) const {
-    return packed({k.mb, k.tp, k.cp, k.ep, k.etp, k.sp, static_cast<int>(k.cp_kind), static_cast<int>(k.dispatch),
-                   static_cast<int>(k.precision), k.recompute.full, k.recompute.modules});
+    return packed({k.mb, k.tp, k.cp, k.ep, k.etp, k.sp, static_cast<int>(k.cp_kind),
+                   static_cast<int>(k.dispatch), static_cast<int>(k.precision), k.recompute.full,
+                   k.recompute.modules});
   }
 };
 
@@ -32,8 +33,8 @@ struct StateKey {
 };
 struct StateKeyHash {
   std::size_t operator()(const StateKey& k) const {
-    return packed({static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(k.pass)), k.dp, k.hsdp, k.zero, k.offload,
-                   k.order, k.pp});
+    return packed({static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(k.pass)), k.dp, k.hsdp, k.zero,
+                   k.offload, k.order, k.pp});
   }
 };
 
@@ -73,8 +74,13 @@ struct Evaluator::Cache {
 
   const StateCost* state(const PassCost* pass, const Layout& l) {
     const bool inside = l.order == AxisOrder::tp_cp_ep_pp_dp;
-    const StateKey key{pass, l.dp, l.hsdp, static_cast<std::int16_t>(l.zero), static_cast<std::int16_t>(l.offload),
-                       static_cast<std::int16_t>(l.order), static_cast<std::int16_t>(inside ? l.pp : 0)};
+    const StateKey key{pass,
+                       l.dp,
+                       l.hsdp,
+                       static_cast<std::int16_t>(l.zero),
+                       static_cast<std::int16_t>(l.offload),
+                       static_cast<std::int16_t>(l.order),
+                       static_cast<std::int16_t>(inside ? l.pp : 0)};
     if (!last_state || !(key == last_state_key)) {
       std::unique_ptr<StateCost>& slot = states[key];
       if (!slot) slot = std::make_unique<StateCost>(state_cost(*pass, l, context.job, context.machine));
@@ -87,8 +93,15 @@ struct Evaluator::Cache {
 };
 
 Evaluator::Evaluator(const Job& job, const Machine& machine, const EvaluatorSettings& settings)
-    : cache_(new Cache{step_context(job, machine, settings.headroom), settings, Pricer(machine, Precision::bf16),
-                       {}, {}, {}, nullptr, {}, nullptr}) {}
+    : cache_(new Cache{step_context(job, machine, settings.headroom),
+                       settings,
+                       Pricer(machine, Precision::bf16),
+                       {},
+                       {},
+                       {},
+                       nullptr,
+                       {},
+                       nullptr}) {}
 Evaluator::~Evaluator() = default;
 Evaluator::Evaluator(Evaluator&&) noexcept = default;
 
@@ -107,7 +120,9 @@ Chain Evaluator::chain(const Layout& layout, bool priced) {
   return chain;
 }
 
-Cost Evaluator::cost(const Layout& layout) { return step_cost(cache_->context, chain(layout)); }
+Cost Evaluator::cost(const Layout& layout) {
+  return step_cost(cache_->context, chain(layout));
+}
 Cost Evaluator::cost(const Layout& layout, std::vector<StageDetail>& stages) {
   return step_cost(cache_->context, chain(layout), &stages);
 }
@@ -118,6 +133,8 @@ Cost Evaluator::cost_if_fits(const Layout& layout) {
   const Cost cost = tw::cost_if_fits(cache_->context, known);
   return priced || !cost.fits ? cost : tw::cost_if_fits(cache_->context, chain(layout));
 }
-const StepContext& Evaluator::context() const { return cache_->context; }
+const StepContext& Evaluator::context() const {
+  return cache_->context;
+}
 
 }  // namespace tw

@@ -9,7 +9,7 @@
 namespace tw {
 
 struct EvaluatorSettings {
-  Bytes headroom;         // of device memory left free
+  Bytes headroom;  // of device memory left free
   Routing routing;
   std::size_t most_passes = 512;  // cached before the cache starts anew
 };

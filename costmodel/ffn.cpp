@@ -10,9 +10,14 @@ TensorId activation(Builder& b, TensorId x, const TensorSpec& out, bool gated, M
   const bool split = gated && !b.kernels().fused_activation;
   const double forward = gated ? (split ? 5 : 3) : 2;
   const double backward = gated ? (split ? 9 : 5) : 3;
-  return b.pointwise({.name = "activation", .out = out, .forward_bytes = forward * unit,
-                      .backward_bytes = backward * unit, .keeps_input = true, .module = module,
-                      .launches = static_cast<std::int16_t>(split ? 2 : 1)}, {x});
+  return b.pointwise({.name = "activation",
+                      .out = out,
+                      .forward_bytes = forward * unit,
+                      .backward_bytes = backward * unit,
+                      .keeps_input = true,
+                      .module = module,
+                      .launches = static_cast<std::int16_t>(split ? 2 : 1)},
+                     {x});
 }
 
 }  // namespace tw

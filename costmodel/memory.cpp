@@ -69,14 +69,16 @@ void StageMemory::hold(const HeldChunk& chunk) {
 std::int64_t StageMemory::gathered() const {
   const double count = context_.machine.profile->state.gathered_layers;
   const double largest = static_cast<double>(std::max(gathered_layer_, gathered_end_));
-  return std::llround(count <= 1 ? count * largest : largest + (count - 1) * static_cast<double>(gathered_layer_));
+  return std::llround(count <= 1 ? count * largest
+                                 : largest + (count - 1) * static_cast<double>(gathered_layer_));
 }
 
 MemoryUse StageMemory::use() const {
   MemoryUse out = use_;
   const MemoryMechanisms& m = context_.machine.profile->memory;
   out[MemoryPart::temporary] += moment_ + gathered();
-  const std::int64_t moving = out[MemoryPart::activations] + out[MemoryPart::temporary] + out[MemoryPart::logits];
+  const std::int64_t moving =
+      out[MemoryPart::activations] + out[MemoryPart::temporary] + out[MemoryPart::logits];
   out[MemoryPart::slack] = std::llround(m.allocator_slack * static_cast<double>(moving));
   return out;
 }

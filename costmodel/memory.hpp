@@ -9,8 +9,8 @@ namespace tw {
 
 // Chunks that one device holds, in pieces of equal in-flight count.
 struct HeldChunk {
-  KindCounts kinds{};        // layers priced by the pass
-  KindCounts plain{};        // layers that full:N leaves alone
+  KindCounts kinds{};  // layers priced by the pass
+  KindCounts plain{};  // layers that full:N leaves alone
   std::int32_t in_flight = 1;
   bool embedding = false, head = false;
   const KindState* head_state = nullptr;  // where it holds the head
@@ -31,7 +31,7 @@ class StageMemory {
   const StepContext& context_;
   const Chain& chain_;
   MemoryUse use_;
-  std::int64_t moment_ = 0;    // the largest temporary of any layer held
+  std::int64_t moment_ = 0;                             // the largest temporary of any layer held
   std::int64_t gathered_layer_ = 0, gathered_end_ = 0;  // the largest gathered layer, and embedding or head
 };
 

@@ -82,7 +82,7 @@ struct Model {
   bool tied_embeddings = false;
   std::vector<LayerKind> kinds;          // the distinct kinds, in order of first use
   std::vector<std::uint8_t> layer_kind;  // index into kinds, per layer
-  std::int32_t mtp_layers = 0;  // multi-token-prediction modules beside the layers (DeepSeek-V3)
+  std::int32_t mtp_layers = 0;           // multi-token-prediction modules beside the layers (DeepSeek-V3)
 
   std::int32_t layers() const { return static_cast<std::int32_t>(layer_kind.size()); }
   const LayerKind& layer(std::int32_t index) const {

@@ -19,7 +19,8 @@ Sums sums_of(const LayerWork& work, const Moe* moe) {
   Sums sums;
   for (const Weight& weight : work.weights) {
     sums.total += weight.elements;
-    sums.active += weight.scope == Scope::expert ? weight.elements / moe->experts * moe->top_k : weight.elements;
+    sums.active +=
+        weight.scope == Scope::expert ? weight.elements / moe->experts * moe->top_k : weight.elements;
     sums.looked_up += weight.looked_up ? weight.elements : 0;
   }
   return sums;
@@ -31,16 +32,19 @@ ParameterCount count_parameters(const Model& model) {
   const Profile profile;
   const EmitInput input = one_rank(model, profile);
   std::vector<Sums> kinds;
-  for (const LayerKind& kind : model.kinds) kinds.push_back(sums_of(emit_layer(input, kind), kind.moe ? &*kind.moe : nullptr));
+  for (const LayerKind& kind : model.kinds)
+    kinds.push_back(sums_of(emit_layer(input, kind), kind.moe ? &*kind.moe : nullptr));
   ParameterCount count;
-  for (const std::uint8_t kind : model.layer_kind) count.total += kinds[kind].total, count.active += kinds[kind].active;
+  for (const std::uint8_t kind : model.layer_kind)
+    count.total += kinds[kind].total, count.active += kinds[kind].active;
   for (const LayerWork& work : {emit_embedding(input), emit_head(input)}) {
     const Sums sums = sums_of(work, nullptr);
     count.total += sums.total, count.active += sums.active;
   }
   // A module: one more layer, two norms, a projection of 2 hidden to hidden, its own final norm.
   const std::int64_t hidden = model.hidden;
-  if (model.mtp_layers > 0) count.mtp = model.mtp_layers * (kinds[model.layer_kind.back()].total + 2 * hidden * hidden + 3 * hidden);
+  if (model.mtp_layers > 0)
+    count.mtp = model.mtp_layers * (kinds[model.layer_kind.back()].total + 2 * hidden * hidden + 3 * hidden);
   return count;
 }
 

@@ -18,8 +18,8 @@ struct LocalWeights {
 
 struct KindPass {
   PricedList forward, backward;
-  LayerTime f, b;        // forward; whole backward
-  LayerTime input, w;    // the backward in two halves: input gradients, weight gradients
+  LayerTime f, b;      // forward; whole backward
+  LayerTime input, w;  // the backward in two halves: input gradients, weight gradients
   LocalWeights weights;
   std::int64_t kept = 0, recomputed = 0, widest = 0;  // bytes, see LayerWork
 };

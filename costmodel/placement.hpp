@@ -21,7 +21,9 @@ struct Placement {
 };
 inline constexpr Placement kWhole{};
 inline constexpr Placement kPartial{Placement::Kind::partial, AxisName::seq};
-constexpr Placement cut(AxisName axis) { return {Placement::Kind::cut, axis}; }
+constexpr Placement cut(AxisName axis) {
+  return {Placement::Kind::cut, axis};
+}
 
 enum class Conversion : std::uint8_t { none, slice, all_gather, all_reduce, reduce_scatter, all_to_all };
 

@@ -5,7 +5,9 @@
 namespace tw {
 namespace {
 
-std::size_t at(Term term) { return static_cast<std::size_t>(term); }
+std::size_t at(Term term) {
+  return static_cast<std::size_t>(term);
+}
 
 // Seconds that ops of each term are busy on the bottleneck stage over the whole step.
 class BusyTerms {
@@ -37,14 +39,15 @@ void fill_terms(Prediction& out, const Chain& chain, const StepContext& context)
   }
   BusyTerms busy(out.terms);
   const double m = static_cast<double>(microbatches(*chain.layout, context.job));
-  each_part_of_stage(context, chain, out.cost.bottleneck_stage, [&](const KindPass& pass, const KindState& state, double n) {
-    busy.add(pass.forward, m * n);
-    busy.add(pass.backward, m * n);
-    PricedOp gather = chain.state->gather, reduce = chain.state->reduce;
-    gather.seconds = state.gather, reduce.seconds = state.reduce;
-    busy.add(gather, n * (chain.state->gathers_every ? 2 * m : 1));
-    busy.add(reduce, n * (chain.state->reduces_every ? m : 1));
-  });
+  each_part_of_stage(context, chain, out.cost.bottleneck_stage,
+                     [&](const KindPass& pass, const KindState& state, double n) {
+                       busy.add(pass.forward, m * n);
+                       busy.add(pass.backward, m * n);
+                       PricedOp gather = chain.state->gather, reduce = chain.state->reduce;
+                       gather.seconds = state.gather, reduce.seconds = state.reduce;
+                       busy.add(gather, n * (chain.state->gathers_every ? 2 * m : 1));
+                       busy.add(reduce, n * (chain.state->reduces_every ? m : 1));
+                     });
   for (TermPrediction& term : out.terms) term.seconds = std::max(term.seconds, term.exposed);
 }
 
@@ -76,16 +79,19 @@ Prediction predict(Evaluator& evaluator, const Layout& layout) {
 
 std::string_view name_of(Provenance provenance) {
   switch (provenance) {
-    case Provenance::measured: return "measured";
-    case Provenance::published: return "published";
-    case Provenance::derived: return "derived";
+    case Provenance::measured:
+      return "measured";
+    case Provenance::published:
+      return "published";
+    case Provenance::derived:
+      return "derived";
   }
   return "";
 }
 
 std::string_view name_of(MemoryPart part) {
-  constexpr std::string_view names[] = {"parameters", "gradients", "optimizer",     "activations", "logits",
-                                        "temporary",  "communicators", "context", "slack"};
+  constexpr std::string_view names[] = {"parameters", "gradients",     "optimizer", "activations", "logits",
+                                        "temporary",  "communicators", "context",   "slack"};
   return names[static_cast<std::size_t>(part)];
 }
 

@@ -15,8 +15,8 @@ inline constexpr double kBand80 = 1.2815515655446004;
 
 struct TermPrediction {
   Term term = Term::gemm;
-  double seconds = 0;  // busy on the bottleneck stage, hidden parts included
-  double exposed = 0;  // of it, what the step waits for
+  double seconds = 0;                           // busy on the bottleneck stage, hidden parts included
+  double exposed = 0;                           // of it, what the step waits for
   Provenance provenance = Provenance::derived;  // the weakest of its ops
   bool extrapolated = false;                    // any of its ops lies outside its curve's range
 };
@@ -26,11 +26,11 @@ struct Prediction {
   Cost cost;
   Bytes limit, device_memory;
   double low_seconds = 0, high_seconds = 0;  // the 80% band
-  double tokens_per_s = 0;         // of the whole job
+  double tokens_per_s = 0;                   // of the whole job
   double tokens_per_s_per_gpu = 0;
   ParameterCount parameters;
   double model_tflops_per_gpu = 0;
-  double mfu = 0, hfu = 0;         // of the bf16 peak; hfu counts recomputation as work
+  double mfu = 0, hfu = 0;  // of the bf16 peak; hfu counts recomputation as work
   std::vector<TermPrediction> terms;
   std::vector<StageDetail> stages;
 };

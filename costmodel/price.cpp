@@ -25,13 +25,14 @@ std::uint64_t hash_of(const Op& op) {
   ShapeHash h;
   h << static_cast<std::int64_t>(op.work.index());
   if (const auto* g = std::get_if<GemmShape>(&op.work)) {
-    h << g->m << g->n << g->k << static_cast<std::int64_t>(g->pass) << static_cast<std::int64_t>(g->accumulate_fp32);
+    h << g->m << g->n << g->k << static_cast<std::int64_t>(g->pass)
+      << static_cast<std::int64_t>(g->accumulate_fp32);
   } else if (const auto* e = std::get_if<GroupedGemmShape>(&op.work)) {
     h << e->groups << e->rows << e->max_over_mean << e->n << e->k << static_cast<std::int64_t>(e->pass)
       << static_cast<std::int64_t>(e->accumulate_fp32);
   } else if (const auto* a = std::get_if<AttentionShape>(&op.work)) {
-    h << a->batch << a->heads << a->kv_heads << a->q_len << a->kv_len << a->head_dim << a->value_dim << a->pairs
-      << static_cast<std::int64_t>(a->backward);
+    h << a->batch << a->heads << a->kv_heads << a->q_len << a->kv_len << a->head_dim << a->value_dim
+      << a->pairs << static_cast<std::int64_t>(a->backward);
   } else if (const auto* m = std::get_if<Elementwise>(&op.work)) {
     h << m->bytes.count;
   }
@@ -44,7 +45,9 @@ const GroupLinks& links_for(const PassLinks& links, GroupKey group) {
 }
 
 // The network op's time grows while compute runs beside it; blocking ones run alone.
-bool runs_beside_compute(const Op& op) { return std::holds_alternative<RingWork>(op.work) || op.share != 1; }
+bool runs_beside_compute(const Op& op) {
+  return std::holds_alternative<RingWork>(op.work) || op.share != 1;
+}
 
 // One call of a linear module's code: its forward, or its backward with both gradients.
 bool enters_linear(const Op& op) {
@@ -66,7 +69,8 @@ GroupLinks links_of(const Fabric& fabric, const std::vector<Axis>& axes) {
 std::string unpriced_because(Precision precision, const Gpu& gpu, const Calibration& calibration) {
   if (precision == Precision::bf16) return {};
   const std::string name(name_of(precision));
-  if (!calibration.knows_recipe(name)) return name + " has no rule in calibration " + calibration.name() + "; legal: bf16";
+  if (!calibration.knows_recipe(name))
+    return name + " has no rule in calibration " + calibration.name() + "; legal: bf16";
   const FlopsPerSec peak = precision == Precision::nvfp4 ? *gpu.fp4 : *gpu.fp8;
   const bool blackwell_only = precision == Precision::mxfp8 || precision == Precision::nvfp4;
   const bool has = peak.value > 0 && (!blackwell_only || gpu.fp4->value > 0);
@@ -97,7 +101,8 @@ Estimate Pricer::dispatch(const DispatchWork& work, const GroupLinks& links, Dis
   double inside = bytes * std::max(0.0, local - 1 / ranks), outside = bytes * (1 - local);
   if (how != Dispatch::direct && links.nodes > 1) {
     const double nodes = links.nodes;
-    const double per_token = how == Dispatch::dedup ? distinct_nodes(nodes, work.copies, work.nodes_limit) : work.copies;
+    const double per_token =
+        how == Dispatch::dedup ? distinct_nodes(nodes, work.copies, work.nodes_limit) : work.copies;
     outside = bytes / work.copies * per_token * (nodes - 1) / nodes;
     inside = bytes * (1 - 1.0 / links.ranks_per_node);
   }
@@ -133,7 +138,8 @@ static double cast_elements(const Work& work) {
 Estimate Pricer::low_precision(const Op& op) {
   const Gpu& gpu = machine_.cluster->device;
   const FlopsPerSec peak = precision_ == Precision::nvfp4 ? *gpu.fp4 : *gpu.fp8;
-  return machine_.calibration->low_precision(name_of(precision_), kernel(op), peak / gpu.bf16, cast_elements(op.work));
+  return machine_.calibration->low_precision(name_of(precision_), kernel(op), peak / gpu.bf16,
+                                             cast_elements(op.work));
 }
 
 Estimate Pricer::estimate(const Op& op, const PassLinks& links) {
@@ -150,7 +156,8 @@ Estimate Pricer::estimate(const Op& op, const PassLinks& links) {
     return hop;
   }
   if (op.low_precision && precision_ != Precision::bf16) return low_precision(op);
-  if (std::holds_alternative<Synchronise>(op.work)) return {k.synchronise(), 0, CurveId::host, Provenance::derived, false};
+  if (std::holds_alternative<Synchronise>(op.work))
+    return {k.synchronise(), 0, CurveId::host, Provenance::derived, false};
   return kernel(op);
 }
 
@@ -159,8 +166,10 @@ PricedOp Pricer::price(const Op& op, const PassLinks& links) {
   const HostMechanisms& host = machine_.profile->host;
   PricedOp out;
   out.seconds = estimate.time.value * op.share;
-  if (runs_beside_compute(op) && op.stream != Stream::compute) out.seconds *= machine_.calibration->network_slowdown();
-  out.host = host.graphs ? 0 : host.per_kernel.value * op.launches + host.per_linear.value * enters_linear(op);
+  if (runs_beside_compute(op) && op.stream != Stream::compute)
+    out.seconds *= machine_.calibration->network_slowdown();
+  out.host =
+      host.graphs ? 0 : host.per_kernel.value * op.launches + host.per_linear.value * enters_linear(op);
   out.spread = static_cast<float>(estimate.spread);
   out.term = op.term;
   out.curve = estimate.curve;

@@ -5,16 +5,16 @@
 #include <unordered_map>
 #include <vector>
 
-#include "costmodel/program/op.hpp"
 #include "costmodel/profile.hpp"
+#include "costmodel/program/op.hpp"
 #include "costmodel/program/work.hpp"
 
 namespace tw {
 
 struct PricedOp {
   double seconds = 0;
-  double host = 0;      // seconds of the host to issue it
-  float spread = 0;     // relative standard deviation of `seconds`
+  double host = 0;   // seconds of the host to issue it
+  float spread = 0;  // relative standard deviation of `seconds`
   Term term = Term::gemm;
   CurveId curve = CurveId::gemm;
   Stream stream = Stream::compute;

@@ -33,24 +33,26 @@ struct KernelMechanisms {
   bool fused_activation = true;  // SwiGLU / GELU in one kernel; else one kernel per operator
   bool fused_norm = true;
   bool fused_rope = true;
-  bool fused_add_norm = false;   // a residual addition and the norm after it in one kernel, both ways
+  bool fused_add_norm = false;      // a residual addition and the norm after it in one kernel, both ways
   bool fused_bias_gradient = true;  // summed in the GEMM's epilogue; else one more read of the gradient
   bool merged_projections = true;   // q, k, v in one GEMM, gate and up in one; else one each
-  bool dropout = false;          // on both outputs of a layer, as in GPT: masks of one byte an element
-  bool fused_loss = true;        // cross-entropy without an fp32 copy of the logits
+  bool dropout = false;             // on both outputs of a layer, as in GPT: masks of one byte an element
+  bool fused_loss = true;           // cross-entropy without an fp32 copy of the logits
   double loss_forward_passes = 7, loss_backward_passes = 7;  // over bf16 logits, where it is not fused
   std::int32_t vocab_multiple = 1;  // the vocabulary of one rank of tp is padded to a multiple of it
-  bool grouped_gemm = true;      // experts in one kernel; else one GEMM after another
-  bool expanded_kv = false;      // K and V repeated to all heads before attention
-  double unfused_pair_bytes = 0; // kept per (query, key) pair and head where attention is unfused
-  bool regather_input = true;    // sequence-parallel inputs kept cut and gathered again in the backward
-  bool selective_by_operator = false;  // `selective` saves attention and every other GEMM, not all but the core
-  bool overlap_wgrad = true;     // the collective on an input gradient runs under the weight gradient
-  bool tp_overlap = false;       // tensor-parallel collectives cut up and run under their GEMM
+  bool grouped_gemm = true;         // experts in one kernel; else one GEMM after another
+  bool expanded_kv = false;         // K and V repeated to all heads before attention
+  double unfused_pair_bytes = 0;    // kept per (query, key) pair and head where attention is unfused
+  bool regather_input = true;       // sequence-parallel inputs kept cut and gathered again in the backward
+  bool selective_by_operator =
+      false;                  // `selective` saves attention and every other GEMM, not all but the core
+  bool overlap_wgrad = true;  // the collective on an input gradient runs under the weight gradient
+  bool tp_overlap = false;    // tensor-parallel collectives cut up and run under their GEMM
 };
 TW_DESCRIBE(KernelMechanisms, attention, fused_activation, fused_norm, fused_rope, fused_add_norm,
-            fused_bias_gradient, merged_projections, dropout, fused_loss, loss_forward_passes, loss_backward_passes,
-            vocab_multiple, grouped_gemm, expanded_kv, unfused_pair_bytes, regather_input, selective_by_operator, overlap_wgrad, tp_overlap);
+            fused_bias_gradient, merged_projections, dropout, fused_loss, loss_forward_passes,
+            loss_backward_passes, vocab_multiple, grouped_gemm, expanded_kv, unfused_pair_bytes,
+            regather_input, selective_by_operator, overlap_wgrad, tp_overlap);
 
 // Where the exchange between pipeline stages runs under compute.
 enum class SendOverlap : std::uint8_t { never, interleaved, always };
@@ -61,43 +63,43 @@ constexpr auto enum_names(const SendOverlap*) {
 }
 
 struct StateMechanisms {
-  DType gradient = DType::fp32;      // kept and accumulated in
-  DType reduce = DType::fp32;        // on the wire
-  DType gather = DType::bf16;        // parameters on the wire
+  DType gradient = DType::fp32;  // kept and accumulated in
+  DType reduce = DType::fp32;    // on the wire
+  DType gather = DType::bf16;    // parameters on the wire
   DType master = DType::fp32;
   DType moments = DType::fp32;
-  bool low_precision_copy = true;    // a bf16 copy of the parameters besides the master
-  bool fused_wgrad = true;           // wgrad adds straight into the gradient buffer; else a pass of its own
-  double gather_copy_bytes = 0;      // per parameter gathered for a micro-batch: copies out of the flat buffer
-  double reduce_copy_bytes = 0;      // per gradient reduced in a micro-batch: casts, copies into the flat buffer
-  std::int32_t gather_calls = 1;     // collectives per layer that gather parameters: one for each tensor, or one
+  bool low_precision_copy = true;  // a bf16 copy of the parameters besides the master
+  bool fused_wgrad = true;         // wgrad adds straight into the gradient buffer; else a pass of its own
+  double gather_copy_bytes = 0;    // per parameter gathered for a micro-batch: copies out of the flat buffer
+  double reduce_copy_bytes = 0;   // per gradient reduced in a micro-batch: casts, copies into the flat buffer
+  std::int32_t gather_calls = 1;  // collectives per layer that gather parameters: one for each tensor, or one
   bool overlap_reduce = true;
   bool overlap_gather = true;
   bool reduce_every_microbatch = false;  // ZeRO-2/3 without no-sync; always true for ZeRO-3 reductions
-  double gathered_layers = 2;        // ZeRO-3: layers whose parameters are whole at once
+  double gathered_layers = 2;            // ZeRO-3: layers whose parameters are whole at once
   SendOverlap overlap_send = SendOverlap::always;  // else a stage stands still while it sends and receives
 };
 TW_DESCRIBE(StateMechanisms, gradient, reduce, gather, master, moments, low_precision_copy, fused_wgrad,
-            gather_copy_bytes, reduce_copy_bytes, gather_calls, overlap_reduce, overlap_gather, reduce_every_microbatch,
-            gathered_layers, overlap_send);
+            gather_copy_bytes, reduce_copy_bytes, gather_calls, overlap_reduce, overlap_gather,
+            reduce_every_microbatch, gathered_layers, overlap_send);
 
 struct HostMechanisms {
-  Seconds per_kernel;            // host time to issue one kernel through the framework
-  Seconds per_linear;            // more for each direction of a linear module: its own code around the kernels
-  bool graphs = false;           // CUDA graphs: one launch per layer
-  std::int32_t sync_per_moe_layer = 0;  // forward, dropless dispatch reading counts
+  Seconds per_kernel;   // host time to issue one kernel through the framework
+  Seconds per_linear;   // more for each direction of a linear module: its own code around the kernels
+  bool graphs = false;  // CUDA graphs: one launch per layer
+  std::int32_t sync_per_moe_layer = 0;   // forward, dropless dispatch reading counts
   std::int32_t sync_per_microbatch = 0;  // where the loss is: read back to check or to log it
   std::int32_t sync_per_send = 0;        // after an exchange with a neighbouring stage that is not overlapped
   std::int32_t sync_per_step = 0;
-  Seconds per_step;              // host work between steps: data loader, logging, scheduler
+  Seconds per_step;  // host work between steps: data loader, logging, scheduler
 };
-TW_DESCRIBE(HostMechanisms, per_kernel, per_linear, graphs, sync_per_moe_layer, sync_per_microbatch, sync_per_send,
-            sync_per_step, per_step);
+TW_DESCRIBE(HostMechanisms, per_kernel, per_linear, graphs, sync_per_moe_layer, sync_per_microbatch,
+            sync_per_send, sync_per_step, per_step);
 
 struct MemoryMechanisms {
-  double allocator_slack = 0;    // of activations and temporaries: fragmentation of a caching allocator
-  Bytes workspace;               // GEMM and library workspaces
-  double logit_copies = 0;       // fp32-sized copies of the local logits alive at the loss
+  double allocator_slack = 0;  // of activations and temporaries: fragmentation of a caching allocator
+  Bytes workspace;             // GEMM and library workspaces
+  double logit_copies = 0;     // fp32-sized copies of the local logits alive at the loss
 };
 TW_DESCRIBE(MemoryMechanisms, allocator_slack, workspace, logit_copies);
 
@@ -111,7 +113,8 @@ struct Abilities {
   bool zero3_with_pp = false;
   bool cp = true, ep = true, etp = true, pp = true, tp = true;
 };
-TW_DESCRIBE(Abilities, schedules, zero, recompute, hsdp, sp, sp_required_with_moe, zero3_with_pp, cp, ep, etp, pp, tp);
+TW_DESCRIBE(Abilities, schedules, zero, recompute, hsdp, sp, sp_required_with_moe, zero3_with_pp, cp, ep, etp,
+            pp, tp);
 
 struct Profile {
   std::string title;
@@ -121,12 +124,13 @@ struct Profile {
   HostMechanisms host;
   MemoryMechanisms memory;
   Abilities can;
-  double gpu_speed_spread = 0;  // relative standard deviation of the speed of GPUs of one kind
-  double spread = 0;            // relative standard deviation of a step beyond the curves' own
+  double gpu_speed_spread = 0;      // relative standard deviation of the speed of GPUs of one kind
+  double spread = 0;                // relative standard deviation of a step beyond the curves' own
   std::vector<std::string> source;  // one line per mechanism or group of them
-  std::string name;  // filled by load_profile
+  std::string name;                 // filled by load_profile
 };
-TW_DESCRIBE(Profile, title, kernels, state, replicated_state, host, memory, can, gpu_speed_spread, spread, source);
+TW_DESCRIBE(Profile, title, kernels, state, replicated_state, host, memory, can, gpu_speed_spread, spread,
+            source);
 
 const StateMechanisms& state_of(const Profile& profile, std::int32_t zero);
 Profile load_profile(std::string_view name_or_path);

@@ -46,9 +46,11 @@ class Window {
       state() = std::max(state(), layer_start) + state_.gather->seconds;
       gathered_ = {state(), state_.gather};
     }
-    for (std::size_t i = 0; i < list_.ops.size(); ++i) finish_[i] = list_op(list_.ops[i], i == 0 ? gate : Wait{});
+    for (std::size_t i = 0; i < list_.ops.size(); ++i)
+      finish_[i] = list_op(list_.ops[i], i == 0 ? gate : Wait{});
     if (list_.output >= 0) {
-      output_ = {finish_[static_cast<std::size_t>(list_.output)], &list_.ops[static_cast<std::size_t>(list_.output)]};
+      output_ = {finish_[static_cast<std::size_t>(list_.output)],
+                 &list_.ops[static_cast<std::size_t>(list_.output)]};
     }
     if (state_.reduce) state() = std::max(state(), compute()) + state_.reduce->seconds;
   }
@@ -109,7 +111,8 @@ void share_links(LayerTime& time, const StateOps& state, const Window& window) {
   for (const PricedOp* op : {state.gather, state.reduce}) {
     if (!op) continue;
     double load = window.network_busy(op->network_tier) + op->seconds;
-    if (state.gather && state.reduce && op == state.reduce && state.gather->network_tier == op->network_tier) {
+    if (state.gather && state.reduce && op == state.reduce &&
+        state.gather->network_tier == op->network_tier) {
       load += state.gather->seconds;
     }
     const double over = load - time.seconds;

@@ -13,7 +13,9 @@
 namespace tw {
 namespace {
 
-std::size_t at(std::int32_t i) { return static_cast<std::size_t>(i); }
+std::size_t at(std::int32_t i) {
+  return static_cast<std::size_t>(i);
+}
 
 struct Vee {
   std::int32_t devices = 0;

@@ -11,7 +11,9 @@
 namespace tw {
 namespace {
 
-std::size_t at(std::int32_t i) { return static_cast<std::size_t>(i); }
+std::size_t at(std::int32_t i) {
+  return static_cast<std::size_t>(i);
+}
 
 // Passes of one direction from the start of the step. The backwards, seen from the end of the step,
 // are the same flow: chunk 0 comes last and each device ends with pp of it.

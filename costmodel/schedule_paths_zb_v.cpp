@@ -13,16 +13,15 @@ namespace {
 // 0.2% of the step). Sends are approximate.
 double idle(double k, const ChunkTime& chunk, double send) {
   const double f = chunk.forward, b = chunk.backward, w = chunk.weight;
-  return std::max({b + (k - 1) * w + 3 * k * send,
-                   f + (k - 1) * w + (3 * k - 2) * send,
-                   k * b + (5 * k - 2) * send,
-                   2 * k * (b - w) + (6 * k - 2) * send,
-                   (2 * k - 1) * f - (k - 1) * b + (3 * k - 2) * send,
-                   (2 * k - 1) * f + b - 2 * k * w + (3 * k - 2) * send,
-                   2 * k * f - k * b - w + (3 * k - 2) * send});
+  return std::max(
+      {b + (k - 1) * w + 3 * k * send, f + (k - 1) * w + (3 * k - 2) * send, k * b + (5 * k - 2) * send,
+       2 * k * (b - w) + (6 * k - 2) * send, (2 * k - 1) * f - (k - 1) * b + (3 * k - 2) * send,
+       (2 * k - 1) * f + b - 2 * k * w + (3 * k - 2) * send, 2 * k * f - k * b - w + (3 * k - 2) * send});
 }
 
-double total(const ChunkTime& chunk) { return chunk.forward + chunk.backward + chunk.weight; }
+double total(const ChunkTime& chunk) {
+  return chunk.forward + chunk.backward + chunk.weight;
+}
 
 }  // namespace
 

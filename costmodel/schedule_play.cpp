@@ -11,7 +11,9 @@ constexpr double kNotYet = -1;
 class Player {
  public:
   Player(const Schedule& schedule, const PipeShape& shape, const PipeTimes& times)
-      : schedule_(schedule), shape_(shape), times_(times),
+      : schedule_(schedule),
+        shape_(shape),
+        times_(times),
         chunks_(static_cast<std::int32_t>(times.chunks.size())) {
     const std::size_t cells = times.chunks.size() * static_cast<std::size_t>(shape.microbatches);
     forward_.assign(cells, kNotYet);
@@ -68,10 +70,14 @@ class Player {
   }
   double input(const Slot& slot) const {
     switch (slot.pass) {
-      case Pass::forward: return forward_input(slot.chunk, slot.microbatch);
-      case Pass::weight: return backward_[cell(slot.chunk, slot.microbatch)];
-      case Pass::forward_backward: break;
-      default: return backward_input(slot.chunk, slot.microbatch);
+      case Pass::forward:
+        return forward_input(slot.chunk, slot.microbatch);
+      case Pass::weight:
+        return backward_[cell(slot.chunk, slot.microbatch)];
+      case Pass::forward_backward:
+        break;
+      default:
+        return backward_input(slot.chunk, slot.microbatch);
     }
     const double one = forward_input(slot.chunk, slot.microbatch);
     const double other = backward_input(slot.paired_chunk, slot.paired_microbatch);
@@ -80,11 +86,16 @@ class Player {
   double duration(const Slot& slot) const {
     const ChunkTime& own = time(slot.chunk);
     switch (slot.pass) {
-      case Pass::forward: return own.forward;
-      case Pass::backward: return own.backward + own.weight;
-      case Pass::backward_input: return own.backward;
-      case Pass::weight: return own.weight;
-      case Pass::forward_backward: break;
+      case Pass::forward:
+        return own.forward;
+      case Pass::backward:
+        return own.backward + own.weight;
+      case Pass::backward_input:
+        return own.backward;
+      case Pass::weight:
+        return own.weight;
+      case Pass::forward_backward:
+        break;
     }
     const ChunkTime& paired = time(slot.paired_chunk);
     return own.forward - own.hidden + paired.backward + paired.weight;
@@ -100,12 +111,15 @@ class Player {
   }
   void finish(const Slot& slot, double end) {
     switch (slot.pass) {
-      case Pass::forward: return finish_forward(slot.chunk, slot.microbatch, end);
-      case Pass::weight: return;
+      case Pass::forward:
+        return finish_forward(slot.chunk, slot.microbatch, end);
+      case Pass::weight:
+        return;
       case Pass::forward_backward:
         finish_forward(slot.chunk, slot.microbatch, end);
         return finish_backward(slot.paired_chunk, slot.paired_microbatch, end);
-      default: return finish_backward(slot.chunk, slot.microbatch, end);
+      default:
+        return finish_backward(slot.chunk, slot.microbatch, end);
     }
   }
 

@@ -101,7 +101,8 @@ void fill_bytes(KindState& out, const LocalWeights& w, const Traffic& t, Schedul
 // gradient goes to the host and the new parameter comes back.
 double optimizer_seconds(const LocalWeights& w, const Traffic& t) {
   const StateMechanisms& s = t.state();
-  const double elements = part(w.attention, t.groups.attention, w.expert, t.groups.expert, t.layout.zero >= 1);
+  const double elements =
+      part(w.attention, t.groups.attention, w.expert, t.groups.expert, t.layout.zero >= 1);
   const auto size = [](DType dtype) { return static_cast<double>(size_of(dtype)); };
   if (t.layout.offload == Offload::optimizer) {
     const double moved = elements * (size(s.gradient) + size(DType::bf16));
@@ -155,16 +156,20 @@ KindState kind_state(const KindPass& pass, const LocalWeights& weights, const Tr
   out.f = when.gather_every && prefetch ? resolve(pass.forward, {prefetch, nullptr}, slowdown) : pass.f;
   const bool both = when.gather_every && prefetch;
   const bool state_in_backward = both || (when.reduce_every && under);
-  out.b = state_in_backward ? resolve(pass.backward, {both ? prefetch : nullptr, when.reduce_every ? under : nullptr}, slowdown)
-                            : pass.b;
+  out.b =
+      state_in_backward
+          ? resolve(pass.backward, {both ? prefetch : nullptr, when.reduce_every ? under : nullptr}, slowdown)
+          : pass.b;
   if (when.gather_every && !prefetch) wait_for(out.f, gather), wait_for(out.b, gather);
   if (when.reduce_every && !under) wait_for(out.b, reduce);
   add_copies(out, weights, t, when);
   if (!when.gather_every && gather.seconds > 0) {
-    out.first_extra = prefetch ? resolve(pass.forward, {prefetch, nullptr}, slowdown).seconds - pass.f.seconds : gather.seconds;
+    out.first_extra = prefetch ? resolve(pass.forward, {prefetch, nullptr}, slowdown).seconds - pass.f.seconds
+                               : gather.seconds;
   }
   if (!when.reduce_every && reduce.seconds > 0) {
-    out.last_extra = under ? resolve(pass.backward, {nullptr, under}, slowdown).seconds - pass.b.seconds : reduce.seconds;
+    out.last_extra =
+        under ? resolve(pass.backward, {nullptr, under}, slowdown).seconds - pass.b.seconds : reduce.seconds;
   }
   return out;
 }
@@ -193,8 +198,15 @@ double send_seconds(const Layout& l, const Job& job, const Machine& machine) {
 // with experts ep, etp, edp; and the world.
 std::int64_t communicator_bytes(const Layout& l, const Job& job, const Calibration& calibration) {
   const bool experts = job.model->has_moe();
-  const std::int32_t groups[] = {l.gpus(), l.tp, l.cp, l.dp, l.cp > 1 ? l.dp * l.cp : 1, l.pp, experts ? l.ep : 1,
-                                 experts ? l.etp : 1, experts && l.edp() != l.dp ? l.edp() : 1};
+  const std::int32_t groups[] = {l.gpus(),
+                                 l.tp,
+                                 l.cp,
+                                 l.dp,
+                                 l.cp > 1 ? l.dp * l.cp : 1,
+                                 l.pp,
+                                 experts ? l.ep : 1,
+                                 experts ? l.etp : 1,
+                                 experts && l.edp() != l.dp ? l.edp() : 1};
   std::int64_t bytes = 0;
   for (const std::int32_t ranks : groups) bytes += ranks > 1 ? calibration.communicator(ranks).count : 0;
   return bytes;
@@ -205,7 +217,8 @@ std::int64_t communicator_bytes(const Layout& l, const Job& job, const Calibrati
 double tp_reduce_seconds(const PassCost& pass, const Traffic& t, const Job& job) {
   if (t.layout.tp == 1) return 0;
   std::int64_t elements = pass.head.weights.sequence_partial;
-  for (const std::uint8_t kind : job.model->layer_kind) elements += pass.kinds[kind].weights.sequence_partial / t.layout.pp;
+  for (const std::uint8_t kind : job.model->layer_kind)
+    elements += pass.kinds[kind].weights.sequence_partial / t.layout.pp;
   const Bytes bytes(elements * size_of(t.state().reduce));
   return t.machine.calibration->collective(Collective::all_reduce, pass.links.tp, bytes).time.value;
 }

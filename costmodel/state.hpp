@@ -11,23 +11,23 @@ namespace tw {
 
 // A layer kind, the embedding or the head with its states.
 struct KindState {
-  LayerTime f, b;               // with the state traffic of every micro-batch (ZeRO-3)
-  double first_extra = 0;       // more on the forward of the first micro-batch (parameter gathers)
-  double last_extra = 0;        // more on the backward of the last one (gradient reduction)
+  LayerTime f, b;                 // with the state traffic of every micro-batch (ZeRO-3)
+  double first_extra = 0;         // more on the forward of the first micro-batch (parameter gathers)
+  double last_extra = 0;          // more on the backward of the last one (gradient reduction)
   double gather = 0, reduce = 0;  // seconds of the collectives alone
-  double optimizer = 0;         // seconds
+  double optimizer = 0;           // seconds
   std::int64_t parameters = 0, gradients = 0, moments = 0;  // bytes kept all step long
-  std::int64_t gathered = 0;    // bytes of the whole parameters while they are gathered (ZeRO-3)
+  std::int64_t gathered = 0;  // bytes of the whole parameters while they are gathered (ZeRO-3)
 };
 
 struct StateCost {
   std::vector<KindState> kinds;
   KindState embedding, head;
-  KindState tied_head;          // of a head that reads the table of an embedding on another stage: holds a copy
-  double tied_reduce = 0;       // seconds to sum the gradients of the two copies (Megatron's embedding group)
-  PricedOp gather, reduce;      // of the first kind of layer: their curve, spread and source
-  double tp_reduce = 0;         // seconds to sum, over tp, gradients of weights read on cut tokens, once a step
-  bool gathers_every = false;   // every micro-batch, forward and backward
+  KindState tied_head;      // of a head that reads the table of an embedding on another stage: holds a copy
+  double tied_reduce = 0;   // seconds to sum the gradients of the two copies (Megatron's embedding group)
+  PricedOp gather, reduce;  // of the first kind of layer: their curve, spread and source
+  double tp_reduce = 0;     // seconds to sum, over tp, gradients of weights read on cut tokens, once a step
+  bool gathers_every = false;  // every micro-batch, forward and backward
   bool reduces_every = false;
   double send = 0;                 // seconds to hand one micro-batch to the next stage (dp gives pp)
   std::int64_t communicators = 0;  // bytes

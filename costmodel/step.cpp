@@ -54,15 +54,21 @@ class ReductionQueue {
 class Step {
  public:
   Step(const StepContext& context, const Chain& chain)
-      : x_(context), c_(chain), l_(*chain.layout), schedule_(schedule_at(chain.layout->schedule)),
-        shape_{l_.pp, l_.vpp, microbatches(l_, context.job)}, chunks_(l_.pp * l_.vpp), chunk_(static_cast<std::size_t>(chunks_)),
-        times_(static_cast<std::size_t>(chunks_)), still_(standstill()) {}
+      : x_(context),
+        c_(chain),
+        l_(*chain.layout),
+        schedule_(schedule_at(chain.layout->schedule)),
+        shape_{l_.pp, l_.vpp, microbatches(l_, context.job)},
+        chunks_(l_.pp * l_.vpp),
+        chunk_(static_cast<std::size_t>(chunks_)),
+        times_(static_cast<std::size_t>(chunks_)),
+        still_(standstill()) {}
 
   void visit(std::int32_t stage, const PartVisitor& part) {
     split();
     each_chunk_of(stage, [&](std::int32_t c, double share) {
-      each_part(chunk_[static_cast<std::size_t>(c)],
-                [&](const KindPass& pass, const KindState& state, std::int32_t n) { part(pass, state, share * n); });
+      each_part(chunk_[static_cast<std::size_t>(c)], [&](const KindPass& pass, const KindState& state,
+                                                         std::int32_t n) { part(pass, state, share * n); });
     });
   }
 
@@ -126,7 +132,8 @@ class Step {
   // With tied embeddings a head whose device also holds the embedding uses its table.
   bool copies_table() const {
     return x_.job.model->tied_embeddings &&
-           schedule_.device(shape_, 0, 0) != schedule_.device(shape_, chunks_ - 1, schedule_.weight_copies - 1);
+           schedule_.device(shape_, 0, 0) !=
+               schedule_.device(shape_, chunks_ - 1, schedule_.weight_copies - 1);
   }
   const KindState& head_state() const { return copies_table() ? c_.state->tied_head : c_.state->head; }
 
@@ -168,7 +175,8 @@ class Step {
   void each_held(F&& add) const {
     const double share = 1.0 / schedule_.weight_copies;
     for (std::int32_t c = 0; c < chunks_; ++c) {
-      for (std::int32_t copy = 0; copy < schedule_.weight_copies; ++copy) add(schedule_.device(shape_, c, copy), c, share);
+      for (std::int32_t copy = 0; copy < schedule_.weight_copies; ++copy)
+        add(schedule_.device(shape_, c, copy), c, share);
     }
   }
   template <class F>
@@ -182,8 +190,8 @@ class Step {
     std::vector<StageMemory> held(static_cast<std::size_t>(l_.pp), StageMemory(x_, c_));
     each_held([&](std::int32_t s, std::int32_t c, double) {
       const Chunk& chunk = chunk_[static_cast<std::size_t>(c)];
-      held[static_cast<std::size_t>(s)].hold(
-          {chunk.own, chunk.plain, schedule_.in_flight(shape_, s, c), chunk.embedding, chunk.head, &head_state()});
+      held[static_cast<std::size_t>(s)].hold({chunk.own, chunk.plain, schedule_.in_flight(shape_, s, c),
+                                              chunk.embedding, chunk.head, &head_state()});
     });
     std::int64_t most = -1;
     for (std::int32_t s = 0; s < l_.pp; ++s) {
@@ -206,41 +214,47 @@ class Step {
     const ChunkTime& t = times_[static_cast<std::size_t>(c)];
     d.work += share * (t.forward + t.backward + t.weight);
     d.forward += t.forward, d.backward += t.backward + t.weight;
-    each_part(chunk_[static_cast<std::size_t>(c)], [&](const KindPass&, const KindState& state, std::int32_t n) {
-      d.first += n * state.first_extra;
-      d.last += n * state.last_extra;
-      if (x_.machine.profile->state.overlap_reduce) d.reductions.add_earlier(n, state.b.seconds, state.reduce);
-      d.optimizer += n * state.optimizer;
-      d.gathers += n * state.gather;
-    });
+    each_part(chunk_[static_cast<std::size_t>(c)],
+              [&](const KindPass&, const KindState& state, std::int32_t n) {
+                d.first += n * state.first_extra;
+                d.last += n * state.last_extra;
+                if (x_.machine.profile->state.overlap_reduce)
+                  d.reductions.add_earlier(n, state.b.seconds, state.reduce);
+                d.optimizer += n * state.optimizer;
+                d.gathers += n * state.gather;
+              });
   }
 
   void add_terms(TermSeconds& sum, std::int32_t s, double& busy) const {
     each_chunk_of(s, [&](std::int32_t c, double share) {
       const double times = share * static_cast<double>(shape_.microbatches);
-      each_part(chunk_[static_cast<std::size_t>(c)], [&](const KindPass& pass, const KindState& state, std::int32_t n) {
-        sum.add(state.f.terms, times * n);
-        busy += times * n * (state.f.busy + state.b.busy);
-        if (!schedule_.splits_weight) return sum.add(state.b.terms, times * n);
-        sum.add(pass.input.terms, times * n);
-        sum.add(pass.w.terms, times * n);
-      });
+      each_part(chunk_[static_cast<std::size_t>(c)],
+                [&](const KindPass& pass, const KindState& state, std::int32_t n) {
+                  sum.add(state.f.terms, times * n);
+                  busy += times * n * (state.f.busy + state.b.busy);
+                  if (!schedule_.splits_weight) return sum.add(state.b.terms, times * n);
+                  sum.add(pass.input.terms, times * n);
+                  sum.add(pass.w.terms, times * n);
+                });
       if (prefetches()) {
-        sum.add(Term::gather, c_.state->gather.curve, times * c_.state->kinds.front().gather, c_.state->gather.spread);
+        sum.add(Term::gather, c_.state->gather.curve, times * c_.state->kinds.front().gather,
+                c_.state->gather.spread);
       }
     });
   }
 
   void time(std::vector<StageDetail>* details) {
     const double send = still_.send > 0 ? 0 : c_.state->send;
-    const Makespan span = schedule_.makespan(
-        shape_, {times_, send});
+    const Makespan span = schedule_.makespan(shape_, {times_, send});
     std::vector<Device> devices(static_cast<std::size_t>(l_.pp));
-    each_held([&](std::int32_t s, std::int32_t c, double share) { add_chunk(devices[static_cast<std::size_t>(s)], c, share); });
+    each_held([&](std::int32_t s, std::int32_t c, double share) {
+      add_chunk(devices[static_cast<std::size_t>(s)], c, share);
+    });
     double arrival = 0, slack = 0, first = 0, last = 0, optimizer = 0, gathers = 0, most = -1;
     for (std::int32_t s = 0; s < l_.pp; ++s) {
       const Device& d = devices[static_cast<std::size_t>(s)];
-      if (details) (*details)[static_cast<std::size_t>(s)].work = d.work * static_cast<double>(shape_.microbatches);
+      if (details)
+        (*details)[static_cast<std::size_t>(s)].work = d.work * static_cast<double>(shape_.microbatches);
       first = std::max(first, d.first - arrival);
       last = std::max(last, d.last + d.reductions.left() - slack);
       arrival += d.forward / l_.vpp + send, slack += d.backward / l_.vpp + send;
@@ -312,11 +326,14 @@ class Step {
 
 }  // namespace
 
-void each_part_of_stage(const StepContext& context, const Chain& chain, std::int32_t stage, const PartVisitor& part) {
+void each_part_of_stage(const StepContext& context, const Chain& chain, std::int32_t stage,
+                        const PartVisitor& part) {
   Step(context, chain).visit(stage, part);
 }
 
-Cost cost_if_fits(const StepContext& context, const Chain& chain) { return Step(context, chain).run_if_fits(); }
+Cost cost_if_fits(const StepContext& context, const Chain& chain) {
+  return Step(context, chain).run_if_fits();
+}
 
 Cost step_cost(const StepContext& context, const Chain& chain, std::vector<StageDetail>* stages) {
   return Step(context, chain).run(stages);

@@ -12,7 +12,7 @@
 
 namespace tw {
 
-inline constexpr int kMostKinds = 4;       // of layers in one model
+inline constexpr int kMostKinds = 4;  // of layers in one model
 
 // Layers of each kind in a chunk or on a device.
 using KindCounts = std::array<std::int32_t, kMostKinds>;
@@ -21,10 +21,10 @@ using KindCounts = std::array<std::int32_t, kMostKinds>;
 struct StepContext {
   Job job;
   Machine machine;
-  Bytes limit;                         // of device memory that a layout may use
-  std::vector<KindCounts> before;      // layers of each kind before layer i
-  double straggler = 0;                // expected slow-down of the slowest of all GPUs, relative
-  double per_step = 0;                 // host seconds between steps
+  Bytes limit;                     // of device memory that a layout may use
+  std::vector<KindCounts> before;  // layers of each kind before layer i
+  double straggler = 0;            // expected slow-down of the slowest of all GPUs, relative
+  double per_step = 0;             // host seconds between steps
 };
 StepContext step_context(const Job& job, const Machine& machine, Bytes headroom);
 
@@ -45,7 +45,8 @@ struct StageDetail {
 
 // Calls part(pass, state, layers) for everything that one stage holds, embedding and head included.
 using PartVisitor = std::function<void(const KindPass& pass, const KindState& state, double layers)>;
-void each_part_of_stage(const StepContext& context, const Chain& chain, std::int32_t stage, const PartVisitor& part);
+void each_part_of_stage(const StepContext& context, const Chain& chain, std::int32_t stage,
+                        const PartVisitor& part);
 
 // Memory before time: where the layout does not fit, its time stays zero. For searches.
 Cost cost_if_fits(const StepContext& context, const Chain& chain);

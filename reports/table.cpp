@@ -12,8 +12,8 @@ namespace {
 
 // Code points, not bytes: one column each for all that we print.
 std::size_t columns_of(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0u) != 0x80u; }));
+  return static_cast<std::size_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0u) != 0x80u; }));
 }
 
 std::string padded(std::string_view text, std::size_t width, Align align) {
@@ -89,7 +89,8 @@ std::string wrapped(std::string_view text, int width, int indent) {
     std::size_t cut = text.find_last_of(' ', room - 1);
     if (cut == std::string_view::npos || cut < room / 2) cut = text.find_last_of(" ,", room - 1);
     if (cut == std::string_view::npos || cut == 0) break;
-    out += trimmed_line(std::string(text.substr(0, cut + 1))) + std::string(static_cast<std::size_t>(indent), ' ');
+    out += trimmed_line(std::string(text.substr(0, cut + 1))) +
+           std::string(static_cast<std::size_t>(indent), ' ');
     text.remove_prefix(cut + 1);
     room = static_cast<std::size_t>(std::max(width, indent + 10) - indent);
   }

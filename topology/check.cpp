@@ -39,8 +39,8 @@ InputError::InputError(std::string_view file, std::string_view path, std::string
     : std::runtime_error(one_line(file, path, message)) {}
 
 void check_failed(const char* expression, const char* file, int line) {
-  std::fprintf(stderr, "trainwright: internal check failed: %s (%s:%d); please report this\n",
-               expression, file, line);
+  std::fprintf(stderr, "trainwright: internal check failed: %s (%s:%d); please report this\n", expression,
+               file, line);
   std::abort();
 }
 

@@ -17,9 +17,10 @@ inline constexpr std::int32_t kMostGpus = 1 << 20;
 // What joins the GPUs of a node (of an NVLink domain).
 enum class NodeLink : std::uint8_t { nvswitch, nvlink_mesh, pcie, host };
 constexpr auto enum_names(const NodeLink*) {
-  return std::array<std::pair<NodeLink, std::string_view>, 4>{
-      {{NodeLink::nvswitch, "nvswitch"}, {NodeLink::nvlink_mesh, "nvlink-mesh"},
-       {NodeLink::pcie, "pcie"}, {NodeLink::host, "host"}}};
+  return std::array<std::pair<NodeLink, std::string_view>, 4>{{{NodeLink::nvswitch, "nvswitch"},
+                                                               {NodeLink::nvlink_mesh, "nvlink-mesh"},
+                                                               {NodeLink::pcie, "pcie"},
+                                                               {NodeLink::host, "host"}}};
 }
 constexpr bool has_nvlink(NodeLink link) {
   return link == NodeLink::nvswitch || link == NodeLink::nvlink_mesh;
@@ -64,8 +65,8 @@ constexpr auto enum_names(const FaultKind*) {
 }
 struct Fault {
   FaultKind kind = FaultKind::nic;
-  std::int32_t node = 0;   // node, or pod of a leaf_uplink
-  std::int32_t index = 0;  // NIC, leaf or GPU within it
+  std::int32_t node = 0;         // node, or pod of a leaf_uplink
+  std::int32_t index = 0;        // NIC, leaf or GPU within it
   Defaulted<double> share{1.0};  // of the edge's rate that is lost, (0, 1]
   friend bool operator==(const Fault&, const Fault&) = default;
 };
@@ -73,8 +74,8 @@ TW_DESCRIBE(Fault, kind, node, index, share);
 
 struct Cluster {
   std::string title;
-  std::string gpu;          // a name in scenarios/gpus, or a file beside this one
-  std::int32_t gpus = 0;    // in all; a multiple of node.gpus, or fewer than one node
+  std::string gpu;        // a name in scenarios/gpus, or a file beside this one
+  std::int32_t gpus = 0;  // in all; a multiple of node.gpus, or fewer than one node
   NodeSpec node;
   NetworkSpec network;
   std::string calibration;  // a name in scenarios/calibrations

@@ -26,10 +26,14 @@ constexpr Field<Owner, Member> make_field(std::string_view name, Member Owner::*
 }
 
 template <class T>
-concept Described = requires { described_fields(static_cast<const T*>(nullptr)); };
+concept Described = requires {
+  described_fields(static_cast<const T*>(nullptr));
+};
 // An enum with a table of names: provide `constexpr auto enum_names(const E*)`, a range of pairs.
 template <class T>
-concept NamedEnum = std::is_enum_v<T> && requires { enum_names(static_cast<const T*>(nullptr)); };
+concept NamedEnum = std::is_enum_v<T> && requires {
+  enum_names(static_cast<const T*>(nullptr));
+};
 
 // May be left out of a file; then it keeps its default.
 template <class T>
@@ -43,14 +47,22 @@ struct Defaulted {
   friend bool operator==(const Defaulted&, const Defaulted&) = default;
 };
 
-template <class T> struct IsOptional : std::false_type {};
-template <class T> struct IsOptional<std::optional<T>> : std::true_type {};
-template <class T> struct IsOptional<Defaulted<T>> : std::true_type {};
-template <class T> struct IsVector : std::false_type {};
-template <class T> struct IsVector<std::vector<T>> : std::true_type {};
-template <class T> struct IsMap : std::false_type {};
-template <class T> struct IsMap<std::map<std::string, T>> : std::true_type {};
-template <class T> struct IsQuantity : std::is_same<T, Bytes> {};
+template <class T>
+struct IsOptional : std::false_type {};
+template <class T>
+struct IsOptional<std::optional<T>> : std::true_type {};
+template <class T>
+struct IsOptional<Defaulted<T>> : std::true_type {};
+template <class T>
+struct IsVector : std::false_type {};
+template <class T>
+struct IsVector<std::vector<T>> : std::true_type {};
+template <class T>
+struct IsMap : std::false_type {};
+template <class T>
+struct IsMap<std::map<std::string, T>> : std::true_type {};
+template <class T>
+struct IsQuantity : std::is_same<T, Bytes> {};
 template <int B, int F, int S, int D, int J>
 struct IsQuantity<Quantity<B, F, S, D, J>> : std::true_type {};
 

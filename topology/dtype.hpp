@@ -17,12 +17,16 @@ struct DTypeRow {
 };
 
 inline constexpr DTypeRow kDTypes[] = {
-    {DType::fp64, "fp64", 8}, {DType::fp32, "fp32", 4},   {DType::bf16, "bf16", 2},
-    {DType::fp16, "fp16", 2}, {DType::fp8, "fp8", 1},     {DType::int64, "int64", 8},
+    {DType::fp64, "fp64", 8},   {DType::fp32, "fp32", 4},   {DType::bf16, "bf16", 2},
+    {DType::fp16, "fp16", 2},   {DType::fp8, "fp8", 1},     {DType::int64, "int64", 8},
     {DType::int32, "int32", 4}, {DType::uint8, "uint8", 1},
 };
 
-constexpr std::int64_t size_of(DType dtype) { return kDTypes[static_cast<int>(dtype)].bytes; }
-constexpr std::string_view name_of(DType dtype) { return kDTypes[static_cast<int>(dtype)].name; }
+constexpr std::int64_t size_of(DType dtype) {
+  return kDTypes[static_cast<int>(dtype)].bytes;
+}
+constexpr std::string_view name_of(DType dtype) {
+  return kDTypes[static_cast<int>(dtype)].name;
+}
 
 }  // namespace tw

@@ -31,7 +31,5 @@ using LayerIndex = Id<struct LayerIndexTag>;
 
 template <class Tag>
 struct std::hash<tw::Id<Tag>> {
-  std::size_t operator()(tw::Id<Tag> id) const noexcept {
-    return std::hash<std::int32_t>{}(id.value());
-  }
+  std::size_t operator()(tw::Id<Tag> id) const noexcept { return std::hash<std::int32_t>{}(id.value()); }
 };

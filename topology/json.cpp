@@ -24,8 +24,7 @@ struct Json::Value {
 Json::Json() : value_(std::make_unique<Value>()) {}
 Json::Json(bool value) : value_(new Value{Ordered(value)}) {}
 Json::Json(std::int64_t value) : value_(new Value{Ordered(value)}) {}
-Json::Json(double value)
-    : value_(new Value{std::isfinite(value) ? Ordered(value) : Ordered(nullptr)}) {}
+Json::Json(double value) : value_(new Value{std::isfinite(value) ? Ordered(value) : Ordered(nullptr)}) {}
 Json::Json(std::string_view value)
     : value_(new Value{Ordered(is_utf8(value) ? std::string(value) : printable(value, value.size()))}) {}
 Json::Json(const Json& other) : value_(new Value(*other.value_)) {}
@@ -58,7 +57,9 @@ Json& Json::push(Json value) {
   return *this;
 }
 
-std::string Json::dump(int indent) const { return value_->json.dump(indent); }
+std::string Json::dump(int indent) const {
+  return value_->json.dump(indent);
+}
 
 struct JsonDocument {
   Ordered root;
@@ -67,7 +68,9 @@ struct JsonDocument {
 
 namespace {
 
-const Ordered& as_json(const void* node) { return *static_cast<const Ordered*>(node); }
+const Ordered& as_json(const void* node) {
+  return *static_cast<const Ordered*>(node);
+}
 
 constexpr int kMaxDepth = 64;
 
@@ -91,8 +94,8 @@ class StrictParser {
 
  private:
   void check_number(const Ordered& value) const {
-    const bool beyond_int64 = value.is_number_unsigned() &&
-                              value.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX);
+    const bool beyond_int64 =
+        value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX);
     const bool whole_but_float = value.is_number_float() && std::abs(value.get<double>()) >= 9.2e18;
     if (beyond_int64 || whole_but_float) throw InputError(file_, "", "a number outside int64");
   }
@@ -115,13 +118,27 @@ std::string first_reason(const std::string& what) {
 JsonView::JsonView(std::shared_ptr<const JsonDocument> document, const void* node, std::string path)
     : document_(std::move(document)), node_(node), path_(std::move(path)) {}
 
-bool JsonView::is_null() const { return as_json(node_).is_null(); }
-bool JsonView::is_bool() const { return as_json(node_).is_boolean(); }
-bool JsonView::is_number() const { return as_json(node_).is_number(); }
-bool JsonView::is_integer() const { return as_json(node_).is_number_integer(); }
-bool JsonView::is_string() const { return as_json(node_).is_string(); }
-bool JsonView::is_array() const { return as_json(node_).is_array(); }
-bool JsonView::is_object() const { return as_json(node_).is_object(); }
+bool JsonView::is_null() const {
+  return as_json(node_).is_null();
+}
+bool JsonView::is_bool() const {
+  return as_json(node_).is_boolean();
+}
+bool JsonView::is_number() const {
+  return as_json(node_).is_number();
+}
+bool JsonView::is_integer() const {
+  return as_json(node_).is_number_integer();
+}
+bool JsonView::is_string() const {
+  return as_json(node_).is_string();
+}
+bool JsonView::is_array() const {
+  return as_json(node_).is_array();
+}
+bool JsonView::is_object() const {
+  return as_json(node_).is_object();
+}
 
 void JsonView::expect(bool right, const char* type) const {
   if (!right) fail(std::string("must be ") + type + ", is " + printable(dump()));
@@ -147,7 +164,9 @@ std::string JsonView::string() const {
   return as_json(node_).get<std::string>();
 }
 
-std::size_t JsonView::size() const { return as_json(node_).size(); }
+std::size_t JsonView::size() const {
+  return as_json(node_).size();
+}
 
 JsonView JsonView::operator[](std::size_t i) const {
   expect(is_array(), "a list");
@@ -174,8 +193,12 @@ std::vector<std::string> JsonView::keys() const {
   return out;
 }
 
-std::string JsonView::dump() const { return as_json(node_).dump(); }
-const std::string& JsonView::file() const { return document_->file; }
+std::string JsonView::dump() const {
+  return as_json(node_).dump();
+}
+const std::string& JsonView::file() const {
+  return document_->file;
+}
 void JsonView::fail(std::string_view message) const {
   throw InputError(document_->file, path_, message);
 }
@@ -193,7 +216,9 @@ JsonView parse_json(std::string_view text, std::string_view file) {
   return {document, &document->root, ""};
 }
 
-JsonView load_json(const std::string& path) { return parse_json(read_file(path), path); }
+JsonView load_json(const std::string& path) {
+  return parse_json(read_file(path), path);
+}
 
 std::string read_file(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);

@@ -56,8 +56,8 @@ class JsonView {
   double number() const;
   std::string string() const;
 
-  std::size_t size() const;                 // of an array or object
-  JsonView operator[](std::size_t i) const;  // of an array
+  std::size_t size() const;                                  // of an array or object
+  JsonView operator[](std::size_t i) const;                  // of an array
   std::optional<JsonView> find(std::string_view key) const;  // of an object; null counts as absent
   JsonView at(std::string_view key) const;                   // fails if absent
   std::vector<std::string> keys() const;

@@ -52,8 +52,9 @@ std::string scenario_path(std::string_view kind, std::string_view name_or_path) 
   if (is_path(name_or_path)) return std::string(name_or_path);
   const std::vector<std::string> names = scenario_names(kind);
   if (std::find(names.begin(), names.end(), name_or_path) == names.end()) {
-    throw InputError(printable(name_or_path), "",
-                     "no such name in scenarios/" + std::string(kind) + " and not a file; known: " + joined(names));
+    throw InputError(
+        printable(name_or_path), "",
+        "no such name in scenarios/" + std::string(kind) + " and not a file; known: " + joined(names));
   }
   return (fs::path(scenarios_folder()) / kind / (std::string(name_or_path) + ".json")).string();
 }

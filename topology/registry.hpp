@@ -23,7 +23,8 @@ std::vector<const Row*> in_display_order(std::span<const Row* const> rows) {
 // nullptr where no row has the name.
 template <class Row>
 const Row* find_row(std::span<const Row* const> rows, std::string_view name) {
-  const auto found = std::find_if(rows.begin(), rows.end(), [&](const Row* row) { return row->name == name; });
+  const auto found =
+      std::find_if(rows.begin(), rows.end(), [&](const Row* row) { return row->name == name; });
   return found == rows.end() ? nullptr : *found;
 }
 

@@ -18,27 +18,25 @@ constexpr double kKi = 1024.0, kMi = kKi * 1024, kGi = kMi * 1024, kTi = kGi * 1
 // Largest unit first: printing takes the first one that gives a value of at least 1.
 constexpr Unit kByteUnits[] = {{"TiB", kTi}, {"TB", 1e12}, {"GiB", kGi}, {"GB", 1e9}, {"MiB", kMi},
                                {"MB", 1e6},  {"KiB", kKi}, {"kB", 1e3},  {"B", 1}};
-constexpr Unit kSecondUnits[] = {{"d", 86400}, {"h", 3600}, {"min", 60}, {"s", 1},
+constexpr Unit kSecondUnits[] = {{"d", 86400}, {"h", 3600},  {"min", 60}, {"s", 1},
                                  {"ms", 1e-3}, {"us", 1e-6}, {"ns", 1e-9}};
-constexpr Unit kByteRateUnits[] = {{"TB/s", 1e12},  {"GB/s", 1e9},     {"MB/s", 1e6},
-                                   {"kB/s", 1e3},   {"B/s", 1},        {"TiB/s", kTi},
-                                   {"GiB/s", kGi},  {"MiB/s", kMi},    {"Tb/s", 1e12 / 8},
-                                   {"Gb/s", 1e9 / 8}, {"Mb/s", 1e6 / 8}};
-constexpr Unit kFlopRateUnits[] = {{"PFLOP/s", 1e15}, {"TFLOP/s", 1e12}, {"GFLOP/s", 1e9},
-                                   {"MFLOP/s", 1e6}, {"FLOP/s", 1}};
-constexpr Unit kFlopUnits[] = {{"PFLOP", 1e15}, {"TFLOP", 1e12}, {"GFLOP", 1e9}, {"MFLOP", 1e6},
-                               {"FLOP", 1}};
+constexpr Unit kByteRateUnits[] = {{"TB/s", 1e12},     {"GB/s", 1e9},     {"MB/s", 1e6},    {"kB/s", 1e3},
+                                   {"B/s", 1},         {"TiB/s", kTi},    {"GiB/s", kGi},   {"MiB/s", kMi},
+                                   {"Tb/s", 1e12 / 8}, {"Gb/s", 1e9 / 8}, {"Mb/s", 1e6 / 8}};
+constexpr Unit kFlopRateUnits[] = {
+    {"PFLOP/s", 1e15}, {"TFLOP/s", 1e12}, {"GFLOP/s", 1e9}, {"MFLOP/s", 1e6}, {"FLOP/s", 1}};
+constexpr Unit kFlopUnits[] = {{"PFLOP", 1e15}, {"TFLOP", 1e12}, {"GFLOP", 1e9}, {"MFLOP", 1e6}, {"FLOP", 1}};
 constexpr Unit kDollarUnits[] = {{"USD", 1}, {"kUSD", 1e3}, {"M USD", 1e6}, {"MUSD", 1e6}};
 constexpr Unit kDollarRateUnits[] = {{"USD/h", 1.0 / 3600}, {"USD/s", 1}};
 constexpr Unit kWattUnits[] = {{"kW", 1e3}, {"W", 1}};
 
 template <class Q>
 struct Table;
-#define TW_UNITS(Q, rows, sample)                              \
-  template <>                                                  \
-  struct Table<Q> {                                            \
-    static constexpr std::span<const Unit> units{rows};        \
-    static constexpr std::string_view example = sample;        \
+#define TW_UNITS(Q, rows, sample)                       \
+  template <>                                           \
+  struct Table<Q> {                                     \
+    static constexpr std::span<const Unit> units{rows}; \
+    static constexpr std::string_view example = sample; \
   }
 TW_UNITS(Bytes, kByteUnits, "\"80 GiB\"");
 TW_UNITS(Seconds, kSecondUnits, "\"2.5 us\"");
@@ -85,7 +83,8 @@ Parsed<double> scaled(std::string_view text) {
   const std::string example(Table<Q>::example);
   if (!parts) return {std::nullopt, "not a number with a unit; write it like " + example};
   if (parts->second.empty()) return {std::nullopt, "a bare number; give it a unit like " + example};
-  if (parts->first < 0 || std::signbit(parts->first)) return {std::nullopt, "negative; it must be at least zero"};
+  if (parts->first < 0 || std::signbit(parts->first))
+    return {std::nullopt, "negative; it must be at least zero"};
   for (const Unit& unit : Table<Q>::units) {
     if (unit.name != parts->second) continue;
     const double value = parts->first * unit.factor;
@@ -120,7 +119,8 @@ std::optional<Bytes> whole_bytes(std::string_view text) {
   const std::string_view name = trimmed(text.substr(static_cast<std::size_t>(end - text.data())));
   for (const Unit& unit : kByteUnits) {
     const auto factor = static_cast<std::int64_t>(unit.factor);
-    if (unit.name == name && count <= std::numeric_limits<std::int64_t>::max() / factor) return Bytes(count * factor);
+    if (unit.name == name && count <= std::numeric_limits<std::int64_t>::max() / factor)
+      return Bytes(count * factor);
   }
   return std::nullopt;
 }
@@ -161,7 +161,7 @@ std::string to_string<Bytes>(Bytes bytes) {
   return std::to_string(bytes.count) + " B";
 }
 
-#define TW_INSTANTIATE(Q) \
+#define TW_INSTANTIATE(Q)                             \
   template Parsed<Q> parse_unit<Q>(std::string_view); \
   template std::string to_string<Q>(Q)
 TW_INSTANTIATE(Seconds);
@@ -189,13 +189,29 @@ Parsed<std::int64_t> parse_count(std::string_view text, std::string_view unit) {
   return {std::nullopt, "not a whole positive count; " + legal};
 }
 
-double in_gib(Bytes bytes) { return bytes.to_double() / kGi; }
-double in_ms(Seconds seconds) { return seconds.value * 1e3; }
-double in_us(Seconds seconds) { return seconds.value * 1e6; }
-double in_tflops(FlopsPerSec rate) { return rate.value / 1e12; }
-double in_gbps(BytesPerSec rate) { return rate.value / 1e9; }
-Bytes gib(double count) { return Bytes(std::llround(count * kGi)); }
-Seconds microseconds(double count) { return Seconds(count * 1e-6); }
-FlopsPerSec teraflops(double count) { return FlopsPerSec(count * 1e12); }
+double in_gib(Bytes bytes) {
+  return bytes.to_double() / kGi;
+}
+double in_ms(Seconds seconds) {
+  return seconds.value * 1e3;
+}
+double in_us(Seconds seconds) {
+  return seconds.value * 1e6;
+}
+double in_tflops(FlopsPerSec rate) {
+  return rate.value / 1e12;
+}
+double in_gbps(BytesPerSec rate) {
+  return rate.value / 1e9;
+}
+Bytes gib(double count) {
+  return Bytes(std::llround(count * kGi));
+}
+Seconds microseconds(double count) {
+  return Seconds(count * 1e-6);
+}
+FlopsPerSec teraflops(double count) {
+  return FlopsPerSec(count * 1e12);
+}
 
 }  // namespace tw

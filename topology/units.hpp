@@ -24,8 +24,14 @@ struct Quantity {
   friend constexpr Quantity operator*(Quantity a, double k) { return Quantity(a.value * k); }
   friend constexpr Quantity operator*(double k, Quantity a) { return Quantity(a.value * k); }
   friend constexpr Quantity operator/(Quantity a, double k) { return Quantity(a.value / k); }
-  constexpr Quantity& operator+=(Quantity b) { value += b.value; return *this; }
-  constexpr Quantity& operator-=(Quantity b) { value -= b.value; return *this; }
+  constexpr Quantity& operator+=(Quantity b) {
+    value += b.value;
+    return *this;
+  }
+  constexpr Quantity& operator-=(Quantity b) {
+    value -= b.value;
+    return *this;
+  }
 };
 
 template <int B, int F, int S, int D, int J>
@@ -61,10 +67,17 @@ struct Bytes {
   friend constexpr Bytes operator*(Bytes a, std::int64_t k) { return Bytes(a.count * k); }
   friend constexpr Bytes operator*(std::int64_t k, Bytes a) { return Bytes(a.count * k); }
   friend constexpr double operator/(Bytes a, Bytes b) { return a.to_double() / b.to_double(); }
-  constexpr Bytes& operator+=(Bytes b) { count += b.count; return *this; }
+  constexpr Bytes& operator+=(Bytes b) {
+    count += b.count;
+    return *this;
+  }
 };
-constexpr Seconds operator/(Bytes a, BytesPerSec r) { return Seconds(a.to_double() / r.value); }
-constexpr BytesPerSec operator/(Bytes a, Seconds s) { return BytesPerSec(a.to_double() / s.value); }
+constexpr Seconds operator/(Bytes a, BytesPerSec r) {
+  return Seconds(a.to_double() / r.value);
+}
+constexpr BytesPerSec operator/(Bytes a, Seconds s) {
+  return BytesPerSec(a.to_double() / s.value);
+}
 
 // Parsing fails with a reason ("bare number; give a unit: ..."), printing parses back to the value.
 template <class Q>

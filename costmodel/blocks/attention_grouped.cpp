@@ -9,7 +9,9 @@
 namespace tw::blocks {
 namespace {
 
-bool applies(const LayerKind& kind) { return kind.attention.kind == AttentionKind::grouped; }
+bool applies(const LayerKind& kind) {
+  return kind.attention.kind == AttentionKind::grouped;
+}
 
 void qk_norm_weights(Builder& b, const Attention& a) {
   if (a.qk_norm == QkNorm::none) return;
@@ -39,35 +41,57 @@ TensorId emit(Builder& b, const LayerKind& kind, TensorId input) {
                     static_cast<double>(q_width + 2 * kv * a.head_dim);
   qk_norm_weights(b, a);
   TensorId ready = qkv;
-  const TensorSpec like{.name = "qkv", .rows = b.tokens(), .width = q_width + 2 * kv * a.head_dim,
+  const TensorSpec like{.name = "qkv",
+                        .rows = b.tokens(),
+                        .width = q_width + 2 * kv * a.head_dim,
                         .place = cut(AxisName::heads)};
   if (a.qk_norm != QkNorm::none) {
-    ready = b.pointwise({.name = "qk_norm", .out = like, .forward_bytes = 2 * qk, .backward_bytes = 3 * qk,
-                         .keeps_input = true, .module = Module::norm, .launches = 2}, {ready});
+    ready = b.pointwise({.name = "qk_norm",
+                         .out = like,
+                         .forward_bytes = 2 * qk,
+                         .backward_bytes = 3 * qk,
+                         .keeps_input = true,
+                         .module = Module::norm,
+                         .launches = 2},
+                        {ready});
   }
   if (b.model().positions == Positions::rotary) {
     // Unfused: times cosine (2), rotate by negating a half and joining (1 + 2), times sine (2), sum (3).
     const double passes = b.kernels().fused_rope ? 2 : 10;
-    ready = b.pointwise({.name = "rope", .out = like, .forward_bytes = passes * qk, .backward_bytes = passes * qk,
-                         .launches = static_cast<std::int16_t>(b.kernels().fused_rope ? 1 : 10)}, {ready});
+    ready = b.pointwise({.name = "rope",
+                         .out = like,
+                         .forward_bytes = passes * qk,
+                         .backward_bytes = passes * qk,
+                         .launches = static_cast<std::int16_t>(b.kernels().fused_rope ? 1 : 10)},
+                        {ready});
   }
   const std::int64_t attended_kv = b.kernels().expanded_kv ? a.heads : kv;
   if (attended_kv != kv) {
     TensorSpec wide = like;
     wide.width = 3 * q_width;
-    const double written = static_cast<double>(2 * (attended_kv - kv) * a.head_dim * 2) * b.tokens() / static_cast<double>(tp);
-    ready = b.pointwise({.name = "expand_kv", .out = wide, .forward_bytes = 2 * written, .backward_bytes = 2 * written,
-                         .launches = 2}, {ready});
+    const double written =
+        static_cast<double>(2 * (attended_kv - kv) * a.head_dim * 2) * b.tokens() / static_cast<double>(tp);
+    ready = b.pointwise({.name = "expand_kv",
+                         .out = wide,
+                         .forward_bytes = 2 * written,
+                         .backward_bytes = 2 * written,
+                         .launches = 2},
+                        {ready});
   }
   if (a.sinks) b.weight({"sinks", a.heads, a.heads / tp, Scope::attention, false, false});
   const TensorId context = attend(b, a, attended_kv, ready);
-  return b.linear({.name = "attention_out", .out = b.model().hidden, .split = Split::row, .axis = AxisName::hidden,
-                   .bias = a.out_bias}, context);
+  return b.linear({.name = "attention_out",
+                   .out = b.model().hidden,
+                   .split = Split::row,
+                   .axis = AxisName::hidden,
+                   .bias = a.out_bias},
+                  context);
 }
 
 }  // namespace
 
 extern constinit const Block attention_grouped;
-constinit const Block attention_grouped{"attention", 0, "multi-head or grouped-query attention", applies, emit};
+constinit const Block attention_grouped{"attention", 0, "multi-head or grouped-query attention", applies,
+                                        emit};
 
 }  // namespace tw::blocks

@@ -34,7 +34,7 @@ enum class Split : std::uint8_t { column, row, replicated };  // of a weight ove
 
 struct LinearSpec {
   std::string_view name;
-  std::int64_t out = 0;  // output features of the whole group
+  std::int64_t out = 0;          // output features of the whole group
   std::int64_t counted_out = 0;  // features that are distinct parameters (replicated KV heads); 0: out
   Split split = Split::column;
   AxisName axis = AxisName::ffn;  // of the cut features
@@ -42,7 +42,7 @@ struct LinearSpec {
   Module module = Module::other;
   Term term = Term::gemm;
   bool low_precision = true;
-  std::int64_t groups = 0;       // experts of the whole model: a grouped GEMM over the local ones
+  std::int64_t groups = 0;  // experts of the whole model: a grouped GEMM over the local ones
   std::int64_t groups_local = 0;
   bool tied = false;  // uses another weight: declares none
   // Widths of the projections of one input that make up `out`: one GEMM each where a framework does
@@ -66,7 +66,7 @@ struct PointwiseSpec {
 
 struct AttentionSpec {
   std::string_view name;
-  AttentionShape shape;        // of one rank, one ring step when ring_hops > 0
+  AttentionShape shape;  // of one rank, one ring step when ring_hops > 0
   TensorSpec out;
   std::int32_t ring_hops = 0;  // further steps, each under one hop of K and V
   Bytes hop;                   // forward; the backward also carries their gradients

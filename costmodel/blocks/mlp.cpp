@@ -6,20 +6,30 @@
 namespace tw::blocks {
 namespace {
 
-bool applies(const LayerKind& kind) { return kind.mlp.has_value(); }
+bool applies(const LayerKind& kind) {
+  return kind.mlp.has_value();
+}
 
 TensorId emit(Builder& b, const LayerKind& kind, TensorId input) {
   const Mlp& mlp = *kind.mlp;
   b.enter(Module::mlp);
   const std::int64_t projections = mlp.gated ? 2 : 1;
-  const TensorId up = b.linear({.name = "mlp_up", .out = projections * mlp.ffn, .split = Split::column,
-                                .axis = AxisName::ffn, .bias = mlp.bias,
+  const TensorId up = b.linear({.name = "mlp_up",
+                                .out = projections * mlp.ffn,
+                                .split = Split::column,
+                                .axis = AxisName::ffn,
+                                .bias = mlp.bias,
                                 .parts = mlp.gated ? Widths{mlp.ffn, mlp.ffn} : Widths{}},
                                b.require(input, kWhole));
-  const TensorSpec middle{.name = "activation", .rows = b.tokens(), .width = mlp.ffn, .place = cut(AxisName::ffn)};
+  const TensorSpec middle{
+      .name = "activation", .rows = b.tokens(), .width = mlp.ffn, .place = cut(AxisName::ffn)};
   const TensorId act = activation(b, up, middle, mlp.gated, Module::mlp);
-  return b.linear({.name = "mlp_down", .out = b.model().hidden, .split = Split::row, .axis = AxisName::hidden,
-                   .bias = mlp.bias}, act);
+  return b.linear({.name = "mlp_down",
+                   .out = b.model().hidden,
+                   .split = Split::row,
+                   .axis = AxisName::hidden,
+                   .bias = mlp.bias},
+                  act);
 }
 
 }  // namespace

@@ -9,7 +9,9 @@
 namespace tw::blocks {
 namespace {
 
-bool applies(const LayerKind& kind) { return kind.moe.has_value(); }
+bool applies(const LayerKind& kind) {
+  return kind.moe.has_value();
+}
 
 struct Routed {
   double sent = 0;      // copies that leave one rank
@@ -33,26 +35,40 @@ DispatchWork dispatch_work(const Builder& b, const Moe& moe, double rows) {
           moe.groups > 1 ? static_cast<double>(moe.group_limit) : 0.0};
 }
 
-TensorSpec expert_rows(const Builder& b, std::string_view name, double rows, std::int64_t width, Placement place) {
-  return {.name = name, .rows = rows * b.input().key.etp, .width = width, .place = place, .scope = Scope::expert};
+TensorSpec expert_rows(const Builder& b, std::string_view name, double rows, std::int64_t width,
+                       Placement place) {
+  return {
+      .name = name, .rows = rows * b.input().key.etp, .width = width, .place = place, .scope = Scope::expert};
 }
 
 TensorId route(Builder& b, const Moe& moe, TensorId tokens) {
-  const TensorId logits = b.linear({.name = "router", .out = moe.experts, .split = Split::replicated,
-                                    .axis = AxisName::expert, .bias = moe.router_bias, .low_precision = false}, tokens);
+  const TensorId logits = b.linear({.name = "router",
+                                    .out = moe.experts,
+                                    .split = Split::replicated,
+                                    .axis = AxisName::expert,
+                                    .bias = moe.router_bias,
+                                    .low_precision = false},
+                                   tokens);
   const double rows = b.tokens() / b.input().key.tp;
   const double scores = rows * moe.experts * static_cast<double>(size_of(DType::fp32));
   return b.pointwise({.name = "top_k",
-                      .out = {.name = "top_k", .rows = b.tokens(), .width = moe.top_k, .place = cut(AxisName::seq),
+                      .out = {.name = "top_k",
+                              .rows = b.tokens(),
+                              .width = moe.top_k,
+                              .place = cut(AxisName::seq),
                               .element_bytes = 8},
-                      .forward_bytes = 3 * scores, .backward_bytes = 3 * scores, .keeps_output = true, .launches = 4},
+                      .forward_bytes = 3 * scores,
+                      .backward_bytes = 3 * scores,
+                      .keeps_output = true,
+                      .launches = 4},
                      {logits});
 }
 
 // Rows in the order of experts; with several experts per rank, rows that arrive by source are sorted
 // once more by expert.
 TensorId reorder(Builder& b, std::string_view name, TensorId x, const TensorSpec& out, double bytes) {
-  return b.pointwise({.name = name, .out = out, .forward_bytes = bytes, .backward_bytes = bytes, .moves_rows = true}, {x});
+  return b.pointwise(
+      {.name = name, .out = out, .forward_bytes = bytes, .backward_bytes = bytes, .moves_rows = true}, {x});
 }
 
 TensorId experts(Builder& b, const Moe& moe, TensorId arrived, double rows) {
@@ -63,13 +79,18 @@ TensorId experts(Builder& b, const Moe& moe, TensorId arrived, double rows) {
   const bool sorts = local > 1 && key.ep > 1;
   if (sorts) x = reorder(b, "sort", x, expert_rows(b, "sorted", rows, hidden, kWhole), bytes);
   const std::int64_t projections = moe.gated ? 2 : 1;
-  const LinearSpec grouped{.name = "expert_up", .split = Split::column, .axis = AxisName::ffn, .bias = moe.bias,
-                           .term = Term::expert_gemm, .groups = moe.experts, .groups_local = local};
+  const LinearSpec grouped{.name = "expert_up",
+                           .split = Split::column,
+                           .axis = AxisName::ffn,
+                           .bias = moe.bias,
+                           .term = Term::expert_gemm,
+                           .groups = moe.experts,
+                           .groups_local = local};
   LinearSpec up = grouped;
   up.out = projections * moe.ffn;
   const TensorId gate_up = b.linear(up, x);
-  const TensorId act = activation(b, gate_up, expert_rows(b, "activation", rows, moe.ffn, cut(AxisName::ffn)), moe.gated,
-                                  Module::moe_act);
+  const TensorId act = activation(b, gate_up, expert_rows(b, "activation", rows, moe.ffn, cut(AxisName::ffn)),
+                                  moe.gated, Module::moe_act);
   LinearSpec down = grouped;
   down.name = "expert_down", down.out = hidden, down.split = Split::row, down.axis = AxisName::hidden;
   TensorId y = b.linear(down, act);
@@ -88,9 +109,11 @@ TensorId routed(Builder& b, const Moe& moe, TensorId input) {
   for (std::int32_t i = 0; i < b.input().profile->host.sync_per_moe_layer; ++i) b.host_sync("expert_counts");
   const Routed rows = routed_rows(b, moe);
   const double element = static_cast<double>(hidden * 2), own = b.tokens() / key.tp;
-  TensorId x = b.pointwise({.name = "permute", .out = expert_rows(b, "permuted", rows.sent, hidden, cut(AxisName::batch)),
+  TensorId x = b.pointwise({.name = "permute",
+                            .out = expert_rows(b, "permuted", rows.sent, hidden, cut(AxisName::batch)),
                             .forward_bytes = (own + rows.sent) * element,
-                            .backward_bytes = (own + rows.sent) * element}, {tokens, choice});
+                            .backward_bytes = (own + rows.sent) * element},
+                           {tokens, choice});
   if (key.ep > 1) {
     x = b.exchange("dispatch", x, expert_rows(b, "dispatched", rows.received, hidden, cut(AxisName::batch)),
                    dispatch_work(b, moe, rows.received), Term::ep);
@@ -101,20 +124,28 @@ TensorId routed(Builder& b, const Moe& moe, TensorId input) {
                    dispatch_work(b, moe, rows.received), Term::ep);
   }
   const TensorSpec out{.name = "unpermute", .rows = b.tokens(), .width = hidden, .place = cut(AxisName::seq)};
-  return b.pointwise({.name = "unpermute", .out = out, .forward_bytes = (own + rows.sent) * element,
-                      .backward_bytes = (own + rows.sent) * element}, {y});
+  return b.pointwise({.name = "unpermute",
+                      .out = out,
+                      .forward_bytes = (own + rows.sent) * element,
+                      .backward_bytes = (own + rows.sent) * element},
+                     {y});
 }
 
 TensorId shared(Builder& b, const Moe& moe, TensorId input) {
   const std::int64_t projections = moe.gated ? 2 : 1;
-  if (moe.shared_gate) b.weight({"shared_gate", b.model().hidden, b.model().hidden, Scope::attention, true, false});
-  const TensorId up = b.linear({.name = "shared_up", .out = projections * moe.shared_ffn, .split = Split::column,
+  if (moe.shared_gate)
+    b.weight({"shared_gate", b.model().hidden, b.model().hidden, Scope::attention, true, false});
+  const TensorId up = b.linear({.name = "shared_up",
+                                .out = projections * moe.shared_ffn,
+                                .split = Split::column,
                                 .axis = AxisName::ffn,
                                 .parts = moe.gated ? Widths{moe.shared_ffn, moe.shared_ffn} : Widths{}},
                                b.require(input, kWhole));
-  const TensorSpec middle{.name = "activation", .rows = b.tokens(), .width = moe.shared_ffn, .place = cut(AxisName::ffn)};
+  const TensorSpec middle{
+      .name = "activation", .rows = b.tokens(), .width = moe.shared_ffn, .place = cut(AxisName::ffn)};
   const TensorId act = activation(b, up, middle, moe.gated, Module::mlp);
-  return b.linear({.name = "shared_down", .out = b.model().hidden, .split = Split::row, .axis = AxisName::hidden}, act);
+  return b.linear(
+      {.name = "shared_down", .out = b.model().hidden, .split = Split::row, .axis = AxisName::hidden}, act);
 }
 
 TensorId emit(Builder& b, const LayerKind& kind, TensorId input) {

@@ -68,12 +68,16 @@ LayerWork emit_embedding(const EmitInput& input) {
   out.place = tp > 1 ? kPartial : kWhole;
   const double rows = b.tokens() * model.hidden;
   const double gradient = static_cast<double>(size_of(input.profile->state.gradient));
-  TensorId x = b.pointwise({.name = "embedding", .out = out, .forward_bytes = 4 * rows,
-                            .backward_bytes = (2 + 2 * gradient) * rows}, {});
+  TensorId x = b.pointwise({.name = "embedding",
+                            .out = out,
+                            .forward_bytes = 4 * rows,
+                            .backward_bytes = (2 + 2 * gradient) * rows},
+                           {});
   if (model.positions == Positions::learned) {
     const std::int64_t positions = std::int64_t{model.max_positions} * model.hidden;
     b.weight({"positions", positions, positions, Scope::attention, false, true});
-    x = b.pointwise({.name = "positions", .out = out, .forward_bytes = 6 * rows, .backward_bytes = 2 * rows}, {x});
+    x = b.pointwise({.name = "positions", .out = out, .forward_bytes = 6 * rows, .backward_bytes = 2 * rows},
+                    {x});
   }
   LayerWork work = b.finish(b.require(x, b.residual()));
   rename_terms(work.forward, Term::embedding);
@@ -88,8 +92,13 @@ LayerWork emit_head(const EmitInput& input) {
   const Model& model = b.model();
   const TensorId x = b.norm("final_norm", b.source(residual_stream(b)));
   const std::int64_t padded = local_vocab(model, *input.profile, input.key.tp) * input.key.tp;
-  const TensorId logits = b.linear({.name = "lm_head", .out = padded, .counted_out = model.vocab, .split = Split::column,
-                                    .axis = AxisName::vocab, .low_precision = false, .tied = model.tied_embeddings},
+  const TensorId logits = b.linear({.name = "lm_head",
+                                    .out = padded,
+                                    .counted_out = model.vocab,
+                                    .split = Split::column,
+                                    .axis = AxisName::vocab,
+                                    .low_precision = false,
+                                    .tied = model.tied_embeddings},
                                    b.require(x, kWhole));
   const double bytes = static_cast<double>(b.local_bytes(logits));
   // Passes over bf16 logits. Fused: one read forward; one read and one write backward. Unfused as the
@@ -98,10 +107,15 @@ LayerWork emit_head(const EmitInput& input) {
   const KernelMechanisms& k = b.kernels();
   const bool fused = k.fused_loss;
   for (std::int32_t i = 0; i < input.profile->host.sync_per_microbatch; ++i) b.host_sync("loss_value");
-  const TensorSpec scalar{.name = "loss", .rows = b.tokens(), .width = 1, .place = kWhole, .element_bytes = 4};
-  TensorId loss = b.pointwise({.name = "loss", .out = scalar, .forward_bytes = (fused ? 1 : k.loss_forward_passes) * bytes,
-                               .backward_bytes = (fused ? 2 : k.loss_backward_passes) * bytes, .keeps_input = true,
-                               .launches = static_cast<std::int16_t>(fused ? 2 : 6)}, {logits});
+  const TensorSpec scalar{
+      .name = "loss", .rows = b.tokens(), .width = 1, .place = kWhole, .element_bytes = 4};
+  TensorId loss = b.pointwise({.name = "loss",
+                               .out = scalar,
+                               .forward_bytes = (fused ? 1 : k.loss_forward_passes) * bytes,
+                               .backward_bytes = (fused ? 2 : k.loss_backward_passes) * bytes,
+                               .keeps_input = true,
+                               .launches = static_cast<std::int16_t>(fused ? 2 : 6)},
+                              {logits});
   if (input.key.tp > 1) {
     const Work reduce = CollectiveWork{Collective::all_reduce, attention_group(bit(Dim::tp)),
                                        Bytes(3 * std::llround(b.tokens()) * size_of(DType::fp32))};

@@ -58,18 +58,21 @@ std::string_view name_of(GemmPass pass) {
 
 struct Describe {
   std::string operator()(const GemmShape& s) const {
-    return fmt::format("gemm {} m={} n={} k={}{}", name_of(s.pass), s.m, s.n, s.k, s.accumulate_fp32 ? " fp32+=" : "");
+    return fmt::format("gemm {} m={} n={} k={}{}", name_of(s.pass), s.m, s.n, s.k,
+                       s.accumulate_fp32 ? " fp32+=" : "");
   }
   std::string operator()(const GroupedGemmShape& s) const {
-    return fmt::format("grouped_gemm {} groups={} rows={} n={} k={}{}", name_of(s.pass), s.groups, s.rows, s.n, s.k,
-                       s.accumulate_fp32 ? " fp32+=" : "");
+    return fmt::format("grouped_gemm {} groups={} rows={} n={} k={}{}", name_of(s.pass), s.groups, s.rows,
+                       s.n, s.k, s.accumulate_fp32 ? " fp32+=" : "");
   }
   std::string operator()(const AttentionShape& s) const {
     return fmt::format("attention {} batch={} heads={}/{} q={} kv={} dim={}/{} pairs={}",
-                       s.backward ? "backward" : "forward", s.batch, s.heads, s.kv_heads, s.q_len, s.kv_len, s.head_dim,
-                       s.value_dim, s.pairs);
+                       s.backward ? "backward" : "forward", s.batch, s.heads, s.kv_heads, s.q_len, s.kv_len,
+                       s.head_dim, s.value_dim, s.pairs);
   }
-  std::string operator()(const Elementwise& s) const { return fmt::format("elementwise bytes={}", s.bytes.count); }
+  std::string operator()(const Elementwise& s) const {
+    return fmt::format("elementwise bytes={}", s.bytes.count);
+  }
   std::string operator()(const CollectiveWork& s) const {
     return fmt::format("{} over {} bytes={}", name_of(s.kind), name_of(s.group), s.bytes.count);
   }
@@ -84,8 +87,12 @@ struct Describe {
 
 }  // namespace
 
-std::string_view name_of(Term term) { return kTermRows[static_cast<std::size_t>(term)].name; }
-std::string_view help_of(Term term) { return kTermRows[static_cast<std::size_t>(term)].help; }
+std::string_view name_of(Term term) {
+  return kTermRows[static_cast<std::size_t>(term)].name;
+}
+std::string_view help_of(Term term) {
+  return kTermRows[static_cast<std::size_t>(term)].help;
+}
 
 std::string to_string(const Op& op) {
   std::string line = fmt::format("{} [{}] {}: {}", op.name, name_of(op.stream), name_of(op.term),

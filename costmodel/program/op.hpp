@@ -17,8 +17,24 @@ namespace tw {
 
 // What the time of an operation is called in results.
 enum class Term : std::uint8_t {
-  gemm, expert_gemm, attention, elementwise, recompute, embedding, head, tp, cp, ep, gather, reduce, send, bubble,
-  optimizer, host, interference, stragglers
+  gemm,
+  expert_gemm,
+  attention,
+  elementwise,
+  recompute,
+  embedding,
+  head,
+  tp,
+  cp,
+  ep,
+  gather,
+  reduce,
+  send,
+  bubble,
+  optimizer,
+  host,
+  interference,
+  stragglers
 };
 inline constexpr int kTerms = 18;
 std::string_view name_of(Term term);
@@ -56,8 +72,8 @@ struct RingWork {
   std::int32_t hops = 0;
 };
 struct Synchronise {};  // the host waits for the device here
-using Work = std::variant<GemmShape, GroupedGemmShape, AttentionShape, Elementwise, CollectiveWork, DispatchWork,
-                          RingWork, Synchronise>;
+using Work = std::variant<GemmShape, GroupedGemmShape, AttentionShape, Elementwise, CollectiveWork,
+                          DispatchWork, RingWork, Synchronise>;
 
 struct Op {
   std::string_view name;
@@ -66,12 +82,12 @@ struct Op {
   Stream stream = Stream::compute;
   Module module = Module::other;
   Phase phase = Phase::every;
-  bool weight_half = false;   // of the backward: may move to W where the schedule splits it
-  bool low_precision = false; // a GEMM that an fp8 recipe runs in fp8
-  std::int16_t launches = 1;  // kernels the host starts for it
-  double share = 1;           // of the work's time, where one op is issued in parts
+  bool weight_half = false;    // of the backward: may move to W where the schedule splits it
+  bool low_precision = false;  // a GEMM that an fp8 recipe runs in fp8
+  std::int16_t launches = 1;   // kernels the host starts for it
+  double share = 1;            // of the work's time, where one op is issued in parts
   std::array<std::int16_t, 3> after = {-1, -1, -1};  // earlier ops of the list, beyond stream order
-  std::int16_t after_previous = -1;  // an op of the previous layer's list (prefetch)
+  std::int16_t after_previous = -1;                  // an op of the previous layer's list (prefetch)
 };
 using OpList = std::vector<Op>;
 

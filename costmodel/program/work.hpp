@@ -42,13 +42,13 @@ struct Weight {
 
 struct LayerWork {
   OpList forward;
-  OpList backward;  // recomputation first where it is needed; weight halves flagged
+  OpList backward;                    // recomputation first where it is needed; weight halves flagged
   std::int16_t forward_output = -1;   // the op that the next layer waits for
   std::int16_t backward_output = -1;  // the op that the previous layer waits for
   std::vector<Weight> weights;
-  std::int64_t kept_bytes = 0;       // per micro-batch in flight
-  std::int64_t recomputed_bytes = 0; // alive only during this layer's backward
-  std::int64_t widest_bytes = 0;     // largest working set of one op: inputs, outputs, gradients
+  std::int64_t kept_bytes = 0;        // per micro-batch in flight
+  std::int64_t recomputed_bytes = 0;  // alive only during this layer's backward
+  std::int64_t widest_bytes = 0;      // largest working set of one op: inputs, outputs, gradients
 };
 
 struct EmitInput {

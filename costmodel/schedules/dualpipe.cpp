@@ -25,8 +25,11 @@ std::vector<Slot> slots(const PipeShape& shape, std::int32_t stage) {
   const std::int32_t half = microbatch_count(shape) / 2, opposite = shape.pp - 1 - stage;
   const Stream down{stage, 0}, up{opposite, half};
   const bool first_half = stage < opposite;
-  return crossing_slots({.depth = first_half ? stage : opposite, .depths = shape.pp / 2, .microbatches = half,
-                         .near = first_half ? down : up, .far = first_half ? up : down});
+  return crossing_slots({.depth = first_half ? stage : opposite,
+                         .depths = shape.pp / 2,
+                         .microbatches = half,
+                         .near = first_half ? down : up,
+                         .far = first_half ? up : down});
 }
 
 std::int32_t in_flight(const PipeShape& shape, std::int32_t stage, std::int32_t chunk) {

@@ -14,8 +14,11 @@ std::string_view illegal(const PipeShape& shape) {
 }
 
 std::vector<Slot> slots(const PipeShape& shape, std::int32_t stage) {
-  return crossing_slots({.depth = stage, .depths = shape.pp, .microbatches = microbatch_count(shape),
-                         .near = {stage, 0}, .far = {2 * shape.pp - 1 - stage, 0}});
+  return crossing_slots({.depth = stage,
+                         .depths = shape.pp,
+                         .microbatches = microbatch_count(shape),
+                         .near = {stage, 0},
+                         .far = {2 * shape.pp - 1 - stage, 0}});
 }
 
 std::int32_t in_flight(const PipeShape& shape, std::int32_t stage, std::int32_t chunk) {

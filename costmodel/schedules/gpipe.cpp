@@ -19,7 +19,9 @@ std::vector<Slot> slots(const PipeShape& shape, std::int32_t stage) {
   return out;
 }
 
-std::int32_t in_flight(const PipeShape& shape, std::int32_t, std::int32_t) { return microbatch_count(shape); }
+std::int32_t in_flight(const PipeShape& shape, std::int32_t, std::int32_t) {
+  return microbatch_count(shape);
+}
 
 // derived: each half is a flow shop of equal jobs, whose makespan is one job through all stages and
 // the others through the slowest. Exact for any stages: every F of a stage ends before its first B.
@@ -42,9 +44,15 @@ Makespan makespan(const PipeShape& shape, const PipeTimes& times) {
 }  // namespace
 
 extern constinit const Schedule gpipe;
-constinit const Schedule gpipe = {
-    .name = "gpipe", .order = 0, .help = "all forwards, then all backwards",
-    .splits_weight = false, .weight_copies = 1, .illegal = illegal, .device = looped_device,
-    .slots = slots, .in_flight = in_flight, .makespan = makespan};
+constinit const Schedule gpipe = {.name = "gpipe",
+                                  .order = 0,
+                                  .help = "all forwards, then all backwards",
+                                  .splits_weight = false,
+                                  .weight_copies = 1,
+                                  .illegal = illegal,
+                                  .device = looped_device,
+                                  .slots = slots,
+                                  .in_flight = in_flight,
+                                  .makespan = makespan};
 
 }  // namespace tw::schedules

@@ -49,9 +49,15 @@ std::int32_t in_flight(const PipeShape& shape, std::int32_t stage, std::int32_t 
 }  // namespace
 
 extern constinit const Schedule interleaved;
-constinit const Schedule interleaved = {
-    .name = "interleaved", .order = 2, .help = "1f1b over vpp chunks per stage",
-    .splits_weight = false, .weight_copies = 1, .illegal = illegal, .device = looped_device,
-    .slots = slots, .in_flight = in_flight, .makespan = interleaved_makespan};
+constinit const Schedule interleaved = {.name = "interleaved",
+                                        .order = 2,
+                                        .help = "1f1b over vpp chunks per stage",
+                                        .splits_weight = false,
+                                        .weight_copies = 1,
+                                        .illegal = illegal,
+                                        .device = looped_device,
+                                        .slots = slots,
+                                        .in_flight = in_flight,
+                                        .makespan = interleaved_makespan};
 
 }  // namespace tw::schedules

@@ -31,9 +31,15 @@ std::int32_t in_flight(const PipeShape& shape, std::int32_t stage, std::int32_t)
 }  // namespace
 
 extern constinit const Schedule one_f_one_b;
-constinit const Schedule one_f_one_b = {
-    .name = "1f1b", .order = 1, .help = "one forward, one backward, with a flush",
-    .splits_weight = false, .weight_copies = 1, .illegal = illegal, .device = looped_device,
-    .slots = slots, .in_flight = in_flight, .makespan = one_f_one_b_makespan};
+constinit const Schedule one_f_one_b = {.name = "1f1b",
+                                        .order = 1,
+                                        .help = "one forward, one backward, with a flush",
+                                        .splits_weight = false,
+                                        .weight_copies = 1,
+                                        .illegal = illegal,
+                                        .device = looped_device,
+                                        .slots = slots,
+                                        .in_flight = in_flight,
+                                        .makespan = one_f_one_b_makespan};
 
 }  // namespace tw::schedules

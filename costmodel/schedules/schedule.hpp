@@ -15,10 +15,10 @@ namespace tw {
 
 enum class Pass : std::uint8_t {
   forward,
-  backward,        // whole: input and weight gradients
-  backward_input,  // input-gradient half; a weight slot of the same chunk and micro-batch follows
-  weight,          // weight-gradient half
-  forward_backward // a forward and a whole backward run together (DualPipe)
+  backward,         // whole: input and weight gradients
+  backward_input,   // input-gradient half; a weight slot of the same chunk and micro-batch follows
+  weight,           // weight-gradient half
+  forward_backward  // a forward and a whole backward run together (DualPipe)
 };
 
 // One thing a stage does. For forward_backward, the backward is of (paired_microbatch, paired_chunk).

@@ -35,9 +35,15 @@ std::int32_t in_flight(const PipeShape& shape, std::int32_t, std::int32_t) {
 }  // namespace
 
 extern constinit const Schedule zb_h1;
-constinit const Schedule zb_h1 = {
-    .name = "zb-h1", .order = 3, .help = "1f1b with weight gradients in the tail, same peak memory",
-    .splits_weight = true, .weight_copies = 1, .illegal = illegal, .device = looped_device,
-    .slots = slots, .in_flight = in_flight, .makespan = zb_h1_makespan};
+constinit const Schedule zb_h1 = {.name = "zb-h1",
+                                  .order = 3,
+                                  .help = "1f1b with weight gradients in the tail, same peak memory",
+                                  .splits_weight = true,
+                                  .weight_copies = 1,
+                                  .illegal = illegal,
+                                  .device = looped_device,
+                                  .slots = slots,
+                                  .in_flight = in_flight,
+                                  .makespan = zb_h1_makespan};
 
 }  // namespace tw::schedules

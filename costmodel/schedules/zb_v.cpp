@@ -76,9 +76,15 @@ std::int32_t in_flight(const PipeShape& shape, std::int32_t stage, std::int32_t 
 }  // namespace
 
 extern constinit const Schedule zb_v;
-constinit const Schedule zb_v = {
-    .name = "zb-v", .order = 4, .help = "a V of two chunks per stage with weight gradients in the gaps",
-    .splits_weight = true, .weight_copies = 1, .illegal = illegal, .device = vee_device,
-    .slots = slots, .in_flight = in_flight, .makespan = zb_v_makespan};
+constinit const Schedule zb_v = {.name = "zb-v",
+                                 .order = 4,
+                                 .help = "a V of two chunks per stage with weight gradients in the gaps",
+                                 .splits_weight = true,
+                                 .weight_copies = 1,
+                                 .illegal = illegal,
+                                 .device = vee_device,
+                                 .slots = slots,
+                                 .in_flight = in_flight,
+                                 .makespan = zb_v_makespan};
 
 }  // namespace tw::schedules

@@ -40,7 +40,9 @@ bool follows(Pass pass, int seen) {
   if (pass == Pass::weight) return seen == 2;
   return seen == 1;
 }
-int after(Pass pass) { return pass == Pass::forward ? 1 : pass == Pass::backward_input ? 2 : 3; }
+int after(Pass pass) {
+  return pass == Pass::forward ? 1 : pass == Pass::backward_input ? 2 : 3;
+}
 
 void check_stage(const Schedule& schedule, const PipeShape& shape, std::int32_t stage) {
   std::map<std::pair<std::int32_t, std::int32_t>, int> seen;

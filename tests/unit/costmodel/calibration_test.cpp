@@ -193,7 +193,7 @@ TEST(Calibration, attention_kernels) {
     return c.attention(shape).time.value;
   };
   const double speed = c.data().attention.flash1.speed;  // of flash2, a fitted constant of the file
-  EXPECT_GT(speed, 0.40);  // its physical range: arXiv 2307.08691
+  EXPECT_GT(speed, 0.40);                                // its physical range: arXiv 2307.08691
   EXPECT_LT(speed, 0.77);
   EXPECT_NEAR(time(AttentionKernel::flash1) * speed, time(AttentionKernel::flash2), 1e-12);
   EXPECT_LT(time(AttentionKernel::cudnn), time(AttentionKernel::flash2));

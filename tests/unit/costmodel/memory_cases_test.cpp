@@ -221,8 +221,8 @@ Layout gpt3_layout() {
 }
 
 // GPT-3 on tp 8, pp 16, 1F1B, 64 micro-batches: stage s keeps pp - s of them (6 layers each); the head's
-// input and normed input once, its logits apart: 50,257 rows padded to 51,200 = 50 * 8 * 128, 6,400 on a rank,
-// in bf16 and one fp32 copy.
+// input and normed input once, its logits apart: 50,257 rows padded to 51,200 = 50 * 8 * 128, 6,400 on a
+// rank, in bf16 and one fp32 copy.
 TEST(Stages, Gpt3KeepsItsMicrobatchesInFlight) {
   const test::Setup setup(load_model("gpt3-175b"), test::h100(128), test::megatron(), 64, kS);
   const auto stages = stages_of(setup, gpt3_layout());

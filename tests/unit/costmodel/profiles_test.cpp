@@ -76,7 +76,8 @@ TEST(Profiles, EachLoadsAndNamesItsSources) {
     EXPECT_FALSE(profile.can.schedules.empty()) << name;
     std::string all;
     for (const std::string& line : profile.source) all += line + "\n";
-    for (const char* mechanism : {"attention", "gradient", "per_kernel", "gpu_speed_spread", "spread", "sync_per_step"}) {
+    for (const char* mechanism :
+         {"attention", "gradient", "per_kernel", "gpu_speed_spread", "spread", "sync_per_step"}) {
       EXPECT_NE(all.find(mechanism), std::string::npos) << name << ": no source for " << mechanism;
     }
   }
@@ -131,11 +132,15 @@ TEST(Mechanisms, UnfusedActivation) {
 // Three projections and two instead of one each; two and one sums of input gradients.
 TEST(Mechanisms, SeparateProjections) {
   const Pair p = turned(small_model({}), [](Profile& x) { x.kernels.merged_projections = false; });
-  EXPECT_EQ(p.forward_was.gemms, (std::map<std::string, int>{{"attention_out", 1}, {"mlp_down", 1}, {"mlp_up", 1}, {"qkv", 1}}));
-  EXPECT_EQ(p.forward.gemms, (std::map<std::string, int>{{"attention_out", 1}, {"mlp_down", 1}, {"mlp_up", 2}, {"qkv", 3}}));
-  EXPECT_EQ(p.backward.gemms, (std::map<std::string, int>{{"attention_out", 2}, {"mlp_down", 2}, {"mlp_up", 4}, {"qkv", 6}}));
+  EXPECT_EQ(p.forward_was.gemms,
+            (std::map<std::string, int>{{"attention_out", 1}, {"mlp_down", 1}, {"mlp_up", 1}, {"qkv", 1}}));
+  EXPECT_EQ(p.forward.gemms,
+            (std::map<std::string, int>{{"attention_out", 1}, {"mlp_down", 1}, {"mlp_up", 2}, {"qkv", 3}}));
+  EXPECT_EQ(p.backward.gemms,
+            (std::map<std::string, int>{{"attention_out", 2}, {"mlp_down", 2}, {"mlp_up", 4}, {"qkv", 6}}));
   EXPECT_EQ(differences(p.forward_was, p.forward), Changed{});
-  EXPECT_EQ(differences(p.backward_was, p.backward), (Changed{{"mlp_up", 3 * kUnit}, {"qkv", 2 * 3 * kUnit}}));
+  EXPECT_EQ(differences(p.backward_was, p.backward),
+            (Changed{{"mlp_up", 3 * kUnit}, {"qkv", 2 * 3 * kUnit}}));
 }
 
 // GPT-3: each of four biased linears reads its gradient once more: 3h, h, 4h and h wide.
@@ -159,9 +164,12 @@ TEST(Mechanisms, UnfusedAttentionAndDropoutKeepWhatKorthikantiCounts) {
 
 // Passes over 1,000 x 1,024 logits of two bytes (padded to 1,024): 19 + 7 instead of 1 + 2.
 TEST(Mechanisms, Loss) {
-  const Pair p = turned(small_model({}), [](Profile& x) {
-    x.kernels.fused_loss = false, x.kernels.loss_forward_passes = 19, x.kernels.loss_backward_passes = 7;
-  }, {}, true);
+  const Pair p = turned(
+      small_model({}),
+      [](Profile& x) {
+        x.kernels.fused_loss = false, x.kernels.loss_forward_passes = 19, x.kernels.loss_backward_passes = 7;
+      },
+      {}, true);
   EXPECT_EQ(differences(p.forward_was, p.forward), (Changed{{"loss", 18 * kS * 1024 * 2}}));
   EXPECT_EQ(differences(p.backward_was, p.backward), (Changed{{"loss", 5 * kS * 1024 * 2}}));
 }
@@ -179,7 +187,8 @@ TEST(Mechanisms, PaddedVocabulary) {
 }
 
 TEST(Mechanisms, HostReadsOfTheLoss) {
-  const Pair p = turned(small_model({}), [](Profile& x) { x.host.sync_per_microbatch += 2; }, {}, true);
+  const Pair p = turned(
+      small_model({}), [](Profile& x) { x.host.sync_per_microbatch += 2; }, {}, true);
   EXPECT_EQ(p.forward.synchronisations - p.forward_was.synchronisations, 2);
 }
 
@@ -199,7 +208,8 @@ TEST(Mechanisms, SelectiveByOperator) {
   int attention = 0;
   for (const Op& op : work.backward) {
     if (op.term != Term::recompute) continue;
-    if (const auto* g = std::get_if<GemmShape>(&op.work)) again += op.share * static_cast<double>(g->n * g->k);
+    if (const auto* g = std::get_if<GemmShape>(&op.work))
+      again += op.share * static_cast<double>(g->n * g->k);
     attention += std::holds_alternative<AttentionShape>(op.work);
   }
   EXPECT_NEAR(again, 512 * 512 + 512 * 512 + 512 * 1024, 1);  // k, o, up
@@ -246,8 +256,8 @@ TEST(Mechanisms, UnfusedAccumulation) {
 TEST(Mechanisms, OneGatherForEachTensor) {
   const KindState one = layer_state([](Profile&) {}, 3);
   const KindState four = layer_state([](Profile& x) { x.state.gather_calls = 4; }, 3);
-  EXPECT_GT(four.gather, one.gather);       // latency four times
-  EXPECT_LT(four.gather, 4 * one.gather);   // the same bytes
+  EXPECT_GT(four.gather, one.gather);      // latency four times
+  EXPECT_LT(four.gather, 4 * one.gather);  // the same bytes
   EXPECT_EQ(four.reduce, one.reduce);
 }
 
@@ -270,7 +280,8 @@ TEST(Mechanisms, HostTimeOfLinears) {
 TEST(Mechanisms, CollectivesUnderTheWeightGradient) {
   PassKey key;
   key.tp = 4;
-  const Pair p = turned(small_model({}), [](Profile& x) { x.kernels.overlap_wgrad = false; }, key);
+  const Pair p = turned(
+      small_model({}), [](Profile& x) { x.kernels.overlap_wgrad = false; }, key);
   const auto waits_for_wgrad = [](const OpList& ops) {
     int count = 0;
     for (const Op& op : ops) {

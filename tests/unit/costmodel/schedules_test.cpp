@@ -24,10 +24,18 @@ std::string text(const Schedule& schedule, const PipeShape& shape, std::int32_t 
   for (const Slot& slot : schedule.slots(shape, stage)) {
     if (!out.empty()) out += ' ';
     switch (slot.pass) {
-      case Pass::forward: out += pass("F", slot.chunk, slot.microbatch); break;
-      case Pass::backward: out += pass("B", slot.chunk, slot.microbatch); break;
-      case Pass::backward_input: out += pass("I", slot.chunk, slot.microbatch); break;
-      case Pass::weight: out += pass("W", slot.chunk, slot.microbatch); break;
+      case Pass::forward:
+        out += pass("F", slot.chunk, slot.microbatch);
+        break;
+      case Pass::backward:
+        out += pass("B", slot.chunk, slot.microbatch);
+        break;
+      case Pass::backward_input:
+        out += pass("I", slot.chunk, slot.microbatch);
+        break;
+      case Pass::weight:
+        out += pass("W", slot.chunk, slot.microbatch);
+        break;
       case Pass::forward_backward:
         out += pass("F", slot.chunk, slot.microbatch) + pass("+B", slot.paired_chunk, slot.paired_microbatch);
     }

@@ -6,8 +6,8 @@ namespace tw {
 namespace {
 
 TEST(Units, ParsesQuantitiesWithUnits) {
-  EXPECT_EQ(parse_unit<Bytes>("80 GiB").value->count, 85899345920);       // 80 * 2^30
-  EXPECT_EQ(parse_unit<Bytes>("80 GB").value->count, 80000000000);        // 80 * 10^9
+  EXPECT_EQ(parse_unit<Bytes>("80 GiB").value->count, 85899345920);          // 80 * 2^30
+  EXPECT_EQ(parse_unit<Bytes>("80 GB").value->count, 80000000000);           // 80 * 10^9
   EXPECT_DOUBLE_EQ(parse_unit<BytesPerSec>("400 Gb/s").value->value, 50e9);  // bits over 8
   EXPECT_DOUBLE_EQ(parse_unit<BytesPerSec>("450 GB/s").value->value, 450e9);
   EXPECT_DOUBLE_EQ(parse_unit<Seconds>("2.5 us").value->value, 2.5e-6);
@@ -21,10 +21,12 @@ TEST(Units, RefusesBareNumbersWrongUnitsAndNonsense) {
   EXPECT_NE(parse_unit<Bytes>("0").error.find("bare number"), std::string::npos);
   EXPECT_NE(parse_unit<Bytes>("80 GB/s").error.find("wrong unit"), std::string::npos);
   EXPECT_NE(parse_unit<BytesPerSec>("450 gb/s").error.find("wrong unit"), std::string::npos);
-  for (const char* text : {"", "GiB", "-1 GiB", "-0 B", "nan GiB", "inf B", "1e400 B", "0.3 B", "99999999999 TiB"}) {
+  for (const char* text :
+       {"", "GiB", "-1 GiB", "-0 B", "nan GiB", "inf B", "1e400 B", "0.3 B", "99999999999 TiB"}) {
     EXPECT_FALSE(parse_unit<Bytes>(text).value) << text;
   }
-  for (const char* text : {"0", "1.5", "-3", "4 q", "1e30"}) EXPECT_FALSE(parse_count(text, "GPUs").value) << text;
+  for (const char* text : {"0", "1.5", "-3", "4 q", "1e30"})
+    EXPECT_FALSE(parse_count(text, "GPUs").value) << text;
 }
 
 TEST(Units, PrintsTheLargestUnitThatReadsBackExactly) {
