@@ -5,7 +5,8 @@
 //   sustained clock goes with its cube root).
 // - In training, GEMMs of another architecture slow down by its own ratio (row of carry_over).
 // - Memory goes with the data-sheet rate; the exponential unit with the number of SMs.
-// - Links: efficiencies are shares of the links' rates, times the architecture's link_scale.
+// - Links: efficiencies are shares of the links' rates, times the architecture's link_scale; in-node
+//   latencies and ramps times its link_latency and link_ramp.
 #include <algorithm>
 #include <cmath>
 
@@ -62,9 +63,12 @@ void scale_attention(AttentionKernelCurves& curves, double factor, double spread
   }
 }
 
-void scale_links(LinkCurves& links, const CarryOver& rule, double link_scale) {
+void scale_links(LinkCurves& links, const CarryOver& rule, bool same_architecture) {
   for (LinkCurve* curve : {&links.ring_intra, &links.nvls_intra, &links.pairwise_intra, &links.send_intra}) {
-    curve->efficiency = std::min(1.0, curve->efficiency * link_scale);
+    if (same_architecture) break;
+    curve->efficiency = std::min(1.0, curve->efficiency * rule.link_scale);
+    curve->base = curve->base * rule.link_latency, curve->hop = curve->hop * rule.link_latency;
+    curve->ramp = curve->ramp * rule.link_ramp;
   }
   for (LinkCurve* curve : {&links.ring_intra, &links.nvls_intra, &links.pairwise_intra, &links.send_intra,
                            &links.ring_inter, &links.tree_inter, &links.pairwise_inter, &links.send_inter}) {
@@ -90,7 +94,7 @@ void carry_over(Calibration::Data& data, const Gpu& to, const JsonView& root) {
   if (kernels && links) return;
   const CarryOver& rule = rule_for(data, to, root);
   const bool same_architecture = data.device.architecture == to.architecture;
-  scale_links(data.links, rule, same_architecture ? 1 : rule.link_scale);
+  scale_links(data.links, rule, same_architecture);
   if (kernels) return;
   const Factors factors = kernel_factors(data, to, rule);
   scale_gemm(data.gemm, factors.gemm, rule.spread);

@@ -163,11 +163,13 @@ struct CarryOver {
   double fused_share = 0;      // cudnn: multiplies rate/peak
   double sustained = 1;        // GEMM in training over a burst, beyond the calibrated GPU's own ratio
   double link_scale = 1;       // of the in-node efficiencies
+  double link_latency = 1, link_ramp = 1;  // of the in-node base and hop, and of the ramp
   bool nvls = false;
   double spread = 0;
   std::string source;
 };
-TW_DESCRIBE(CarryOver, gemm_share, attention_share, fused_share, sustained, link_scale, nvls, spread, source);
+TW_DESCRIBE(CarryOver, gemm_share, attention_share, fused_share, sustained, link_scale, link_latency,
+            link_ramp, nvls, spread, source);
 
 // GEMMs of one low-precision recipe: `share` of the data-sheet ratio to bf16 is reached, and every
 // activation and gradient element is cast on the way: bytes read and written per element.
