@@ -67,6 +67,15 @@ std::int64_t compare(const Shape& shape, const SearchSpace& space, int gpus) {
   return counts.legal;
 }
 
+// Every count up to 32 GPUs; unoptimised under the sanitizers each case costs 50 times more.
+#ifdef __SANITIZE_ADDRESS__
+constexpr int kMostGpus = 8;
+constexpr std::int64_t kFewest = 100;
+#else
+constexpr int kMostGpus = 32;
+constexpr std::int64_t kFewest = 10000;
+#endif
+
 TEST(Enumerate, GivesTheNaiveSetOfAllKeysTogetherUpTo32Gpus) {
   SearchSpace space = everything();
   space.max_mb = 2;
@@ -74,9 +83,9 @@ TEST(Enumerate, GivesTheNaiveSetOfAllKeysTogetherUpTo32Gpus) {
   space.offloads = mask_of(Offload::none);                                  // no rule
   for (const Shape& shape : shapes()) {
     std::int64_t legal = 0;
-    for (int gpus = 1; gpus <= 32; ++gpus) legal += compare(shape, space, gpus);
+    for (int gpus = 1; gpus <= kMostGpus; ++gpus) legal += compare(shape, space, gpus);
     RecordProperty(shape.name, static_cast<int>(legal));
-    EXPECT_GT(legal, 1000) << shape.name;
+    EXPECT_GT(legal, kFewest) << shape.name;
   }
 }
 
@@ -84,10 +93,10 @@ TEST(Enumerate, GivesTheNaiveSetOfEachSliceUpTo32Gpus) {
   for (const Shape& shape : shapes()) {
     std::int64_t legal = 0;
     for (const SearchSpace& space : slices()) {
-      for (int gpus = 1; gpus <= 32; ++gpus) legal += compare(shape, space, gpus);
+      for (int gpus = 1; gpus <= kMostGpus; ++gpus) legal += compare(shape, space, gpus);
     }
     RecordProperty(shape.name, static_cast<int>(legal));
-    EXPECT_GT(legal, 10000) << shape.name;
+    EXPECT_GT(legal, kFewest) << shape.name;
   }
 }
 
