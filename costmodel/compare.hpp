@@ -14,9 +14,9 @@ struct TermDifference {
 };
 
 struct Comparison {
-  double seconds = 0;               // the second's step minus the first's
-  double spread = 0;                // one standard deviation of that, shared curves cancelled
-  bool distinguishable = false;     // zero lies outside the 80% band of the difference
+  double seconds = 0;                 // the second's step minus the first's
+  double spread = 0;                  // one standard deviation of that, shared curves cancelled
+  bool distinguishable = false;       // zero lies outside the 80% band of the difference
   std::vector<TermDifference> terms;  // by size of the difference, largest first; zeros left out
 };
 

@@ -17,15 +17,26 @@
 namespace tw {
 namespace {
 
-Column left(const char* title, int drop = 0) { return {title, Align::left, drop}; }
+Column left(const char* title, int drop = 0) {
+  return {title, Align::left, drop};
+}
 
 std::string rate_text(FlopsPerSec rate) {
   return rate.value > 0 ? fmt::format("{:.4g}", in_tflops(rate)) : std::string("-");
 }
 
 Listing models() {
-  Listing out{{left("name"), left("family"), {"parameters"}, {"active"}, {"layers"}, {"hidden", Align::right, 2},
-               {"heads", Align::right, 1}, {"experts"}, {"top-k", Align::right, 3}, {"vocabulary", Align::right, 4}}, {}};
+  Listing out{{left("name"),
+               left("family"),
+               {"parameters"},
+               {"active"},
+               {"layers"},
+               {"hidden", Align::right, 2},
+               {"heads", Align::right, 1},
+               {"experts"},
+               {"top-k", Align::right, 3},
+               {"vocabulary", Align::right, 4}},
+              {}};
   for (const std::string& name : scenario_names("models")) {
     const Model model = load_model(name);
     const ParameterCount count = count_parameters(model);
@@ -41,8 +52,17 @@ Listing models() {
 }
 
 Listing clusters() {
-  Listing out{{left("name"), left("GPU"), {"per node"}, left("joined by", 1), {"NVLink GB/s", Align::right, 2}, {"NICs"},
-               {"GB/s each"}, left("rails", 3), {"oversubscription", Align::right, 4}, left("what it is", 5)}, {}};
+  Listing out{{left("name"),
+               left("GPU"),
+               {"per node"},
+               left("joined by", 1),
+               {"NVLink GB/s", Align::right, 2},
+               {"NICs"},
+               {"GB/s each"},
+               left("rails", 3),
+               {"oversubscription", Align::right, 4},
+               left("what it is", 5)},
+              {}};
   for (const std::string& name : scenario_names("clusters")) {
     const Cluster c = load_cluster(name);
     std::string link;
@@ -59,15 +79,23 @@ Listing clusters() {
 }
 
 Listing gpus() {
-  Listing out{{left("name"), {"memory"}, {"memory GB/s"}, {"bf16 TFLOP/s"}, {"fp8", Align::right, 1},
-               {"fp4", Align::right, 2}, {"NVLink GB/s"}, {"W", Align::right, 3}, left("what it is", 4)}, {}};
+  Listing out{{left("name"),
+               {"memory"},
+               {"memory GB/s"},
+               {"bf16 TFLOP/s"},
+               {"fp8", Align::right, 1},
+               {"fp4", Align::right, 2},
+               {"NVLink GB/s"},
+               {"W", Align::right, 3},
+               left("what it is", 4)},
+              {}};
   for (const std::string& name : scenario_names("gpus")) {
     const Gpu gpu = load_gpu(name);
     const double nvlink = in_gbps(gpu.nvlink_one_way);
     out.rows.push_back({name, gib_text(gpu.memory.count), fmt::format("{:.0f}", in_gbps(gpu.memory_rate)),
                         rate_text(gpu.bf16), rate_text(gpu.fp8), rate_text(gpu.fp4),
-                        nvlink > 0 ? fmt::format("{:.0f}", nvlink) : "-", fmt::format("{:.0f}", gpu.power.value),
-                        gpu.title});
+                        nvlink > 0 ? fmt::format("{:.0f}", nvlink) : "-",
+                        fmt::format("{:.0f}", gpu.power.value), gpu.title});
   }
   return out;
 }
@@ -80,7 +108,9 @@ std::string commas(const List& list, Print print) {
 }
 
 Listing frameworks() {
-  Listing out{{left("name"), left("schedules"), left("zero"), left("recompute", 1), left("hsdp", 2), left("what it is", 3)}, {}};
+  Listing out{{left("name"), left("schedules"), left("zero"), left("recompute", 1), left("hsdp", 2),
+               left("what it is", 3)},
+              {}};
   const auto same = [](const std::string& text) { return text; };
   for (const std::string& name : scenario_names("frameworks")) {
     const Profile p = load_profile(name);
@@ -109,11 +139,14 @@ std::string provenance(const JsonView& file, std::string_view part) {
 }
 
 Listing calibrations() {
-  Listing out{{left("name"), left("measured on"), left("date"), left("gemm"), left("experts"), left("attention"),
-               left("elementwise"), left("links"), left("driver and libraries", 1)}, {}};
+  Listing out{{left("name"), left("measured on"), left("date"), left("gemm"), left("experts"),
+               left("attention"), left("elementwise"), left("links"), left("driver and libraries", 1)},
+              {}};
   for (const std::string& name : scenario_names("calibrations")) {
     const JsonView file = load_json(scenario_path("calibrations", name));
-    const auto text = [&](std::string_view key) { return file.find(key) ? file.at(key).string() : std::string("-"); };
+    const auto text = [&](std::string_view key) {
+      return file.find(key) ? file.at(key).string() : std::string("-");
+    };
     out.rows.push_back({name, file.at("device").at("gpu").string(), text("date"), provenance(file, "gemm"),
                         provenance(file, "grouped_gemm"), provenance(file, "attention"),
                         provenance(file, "elementwise"), provenance(file, "links"), text("driver")});
@@ -124,7 +157,8 @@ Listing calibrations() {
 template <class Row>
 Listing registry(std::span<const Row* const> rows) {
   Listing out{{left("name"), left("what it is")}, {}};
-  for (const Row* row : in_display_order(rows)) out.rows.push_back({std::string(row->name), std::string(row->help)});
+  for (const Row* row : in_display_order(rows))
+    out.rows.push_back({std::string(row->name), std::string(row->help)});
   return out;
 }
 
@@ -146,14 +180,17 @@ constexpr ListKind kKinds[] = {
     {"schedules", "pipeline schedules", [] { return registry(all_schedules()); }},
     {"collectives", "algorithms of collectives", [] { return registry(all_collectives()); }},
     {"blocks", "parts of a layer that the cost model knows", [] { return registry(all_blocks()); }},
-    {"families", "model architectures (model_type of a config.json)", [] { return registry(all_families()); }},
+    {"families", "model architectures (model_type of a config.json)",
+     [] { return registry(all_families()); }},
     {"terms", "what the time of a step is split into", terms},
     {"commands", "of this program", [] { return registry(all_commands()); }},
 };
 
 }  // namespace
 
-std::span<const ListKind> list_kinds() { return kKinds; }
+std::span<const ListKind> list_kinds() {
+  return kKinds;
+}
 
 const ListKind& list_kind(const std::string& name) {
   std::vector<std::string> known;

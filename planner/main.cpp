@@ -15,8 +15,10 @@ namespace {
 
 constexpr const char* kAbout =
     "Trainwright: how many GPUs, and which parallel layout, for training a large language model.\n"
-    "Start with:  trainwright plan --model mixtral-8x22b --cluster h100-sxm:128 --global-batch 256 --seq 4096\n"
-    "Exit codes:  0 answered; 2 bad input (one line says what is legal); 3 no layout fits (the nearest misses)";
+    "Start with:  trainwright plan --model mixtral-8x22b --cluster h100-sxm:128 --global-batch 256 --seq "
+    "4096\n"
+    "Exit codes:  0 answered; 2 bad input (one line says what is legal); 3 no layout fits (the nearest "
+    "misses)";
 
 int complain(std::string_view message) {
   std::string line(message);
@@ -31,7 +33,8 @@ int complain(const CLI::ParseError& error, const CLI::App& app) {
   std::string who;
   for (const CLI::App* sub : app.get_subcommands()) who = " " + sub->get_name();
   const std::string legal = who.empty() ? "; commands: " + names_of(all_commands()) : "";
-  return complain("command line: " + std::string(error.what()) + legal + "; see trainwright" + who + " --help");
+  return complain("command line: " + std::string(error.what()) + legal + "; see trainwright" + who +
+                  " --help");
 }
 
 int run(int argc, char** argv) {

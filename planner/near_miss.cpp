@@ -19,7 +19,8 @@ std::vector<Change> changes_of(const SearchSpace& space, const Layout& layout) {
     if (!(other == layout)) out.push_back({other, std::move(what)});
   };
   for (const Recompute& recompute : space.recomputes) {
-    change(LayoutKey::recompute, "recompute=" + to_string(recompute), [&](Layout& l) { l.recompute = recompute; });
+    change(LayoutKey::recompute, "recompute=" + to_string(recompute),
+           [&](Layout& l) { l.recompute = recompute; });
   }
   for (std::int32_t zero = layout.zero + 1; zero < 4; ++zero) {
     if ((space.zeros >> zero & 1) == 0 || (zero == 3 && layout.pp > 1 && !space.zero3_with_pp)) continue;

@@ -23,9 +23,11 @@ void add_options(CLI::App& app, Asked& asked) {
   const auto option = [&](const char* name, std::string& value, const char* help) {
     return text_option(app, name, value, help);
   };
-  option("--model", asked.model, "M: a Hugging Face config.json, or a name (trainwright list models)")->required();
-  option("--cluster", asked.cluster,
-         "C: a file, or a name (trainwright list clusters), either with :GPUS to resize it, as in h100-sxm:64")
+  option("--model", asked.model, "M: a Hugging Face config.json, or a name (trainwright list models)")
+      ->required();
+  option(
+      "--cluster", asked.cluster,
+      "C: a file, or a name (trainwright list clusters), either with :GPUS to resize it, as in h100-sxm:64")
       ->required();
   option("--global-batch", asked.global_batch, "B: sequences per step, over all GPUs")->required();
   option("--seq", asked.seq, "S: tokens per sequence")->required();
@@ -39,7 +41,8 @@ void add_options(CLI::App& app, Asked& asked) {
   option("--expert-load", asked.expert_load, "tokens of the busiest expert rank over the mean; 1: balanced");
   option("--capacity-factor", asked.capacity_factor,
          "every expert gets exactly this times the mean; default: dropless");
-  option("--json", asked.json, "FILE: the result as JSON; - for standard output, which then carries nothing else");
+  option("--json", asked.json,
+         "FILE: the result as JSON; - for standard output, which then carries nothing else");
   app.add_flag("--quiet", asked.quiet, "the answer alone: no tables, no progress");
 }
 

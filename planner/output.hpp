@@ -7,7 +7,8 @@
 namespace tw {
 
 // InputError when it cannot be written; `option` is named in it.
-void write_output(std::string_view option, const std::string& path, std::string_view text);  // "-": standard output
+void write_output(std::string_view option, const std::string& path,
+                  std::string_view text);  // "-": standard output
 void print(std::string_view text);
 // Fails before any work is done where the path cannot be written.
 void check_output(std::string_view option, const std::string& path);

@@ -13,8 +13,9 @@ namespace tw {
 namespace {
 
 [[noreturn]] void fail_gpus(const std::string& text, const std::string& why) {
-  throw InputError("command line", "--gpus",
-                   fmt::format("\"{}\": {}; legal: 64, 64,128,256, or 64..1024 for doublings", printable(text), why));
+  throw InputError(
+      "command line", "--gpus",
+      fmt::format("\"{}\": {}; legal: 64, 64,128,256, or 64..1024 for doublings", printable(text), why));
 }
 
 std::int32_t one_count(const std::string& whole, const std::string& piece) {
@@ -26,14 +27,16 @@ std::int32_t one_count(const std::string& whole, const std::string& piece) {
 }
 
 std::vector<std::int32_t> doublings(const std::string& text, std::size_t dots) {
-  const std::int32_t first = one_count(text, text.substr(0, dots)), last = one_count(text, text.substr(dots + 2));
+  const std::int32_t first = one_count(text, text.substr(0, dots)),
+                     last = one_count(text, text.substr(dots + 2));
   if (first > last) fail_gpus(text, "the range is empty");
   std::vector<std::int32_t> out;
   for (std::int32_t gpus = first; gpus <= last; gpus *= 2) out.push_back(gpus);
   return out;
 }
 
-CountResult plan_one(const Inputs& inputs, const PlanSettings& settings, std::int32_t gpus, Question& question) {
+CountResult plan_one(const Inputs& inputs, const PlanSettings& settings, std::int32_t gpus,
+                     Question& question) {
   const Problem problem(inputs, gpus);
   question = question_of(problem);
   const SearchSpace space = space_of(problem, settings.fixed);

@@ -17,7 +17,9 @@ std::string hash_of(std::string_view text) {
   return fmt::format("fnv1a-64:{:016x}", hash);
 }
 
-bool is_path(const std::string& given) { return given.find('/') != std::string::npos || given.ends_with(".json"); }
+bool is_path(const std::string& given) {
+  return given.find('/') != std::string::npos || given.ends_with(".json");
+}
 
 std::string lasting(const std::string& given) {
   return is_path(given) ? std::filesystem::absolute(given).lexically_normal().string() : given;
@@ -34,7 +36,9 @@ std::string content_of(const Cluster& cluster) {
   return to_json(any_size).dump() + to_json(cluster.device).dump();
 }
 
-std::string framework_file(const std::string& given) { return given == "any" ? "megatron" : given; }
+std::string framework_file(const std::string& given) {
+  return given == "any" ? "megatron" : given;
+}
 
 struct Sources {
   PlanSource model, cluster, calibration, framework;
@@ -44,14 +48,17 @@ Sources sources_of(const Asked& asked, const Inputs& inputs) {
   const std::string calibration = asked.calibration.empty() ? inputs.cluster.calibration : asked.calibration;
   const std::size_t colon = asked.cluster.rfind(':');
   const std::string cluster = colon == std::string::npos ? asked.cluster : asked.cluster.substr(0, colon);
-  return {file_source("models", asked.model, asked.model), {lasting(cluster), hash_of(content_of(inputs.cluster))},
+  return {file_source("models", asked.model, asked.model),
+          {lasting(cluster), hash_of(content_of(inputs.cluster))},
           file_source("calibrations", calibration, calibration),
           file_source("frameworks", asked.framework, framework_file(asked.framework))};
 }
 
-void check_unchanged(const JsonView& file, std::string_view key, const PlanSource& was, const PlanSource& is) {
+void check_unchanged(const JsonView& file, std::string_view key, const PlanSource& was,
+                     const PlanSource& is) {
   if (was.content == is.content) return;
-  file.at(key).at("content").fail(fmt::format("{} has changed since this plan was made; plan again", printable(was.given)));
+  file.at(key).at("content").fail(
+      fmt::format("{} has changed since this plan was made; plan again", printable(was.given)));
 }
 
 void check_layouts(const JsonView& file, const PlanFile& plan, const Inputs& inputs) {
@@ -104,7 +111,8 @@ PlanFile load_plan(const std::string& path) {
   const JsonView file = load_json(path);
   const auto plan = read<PlanFile>(file);
   if (plan.schema != kPlanFileSchema) {
-    file.at("schema").fail(fmt::format("\"{}\" cannot be read; legal: {}", printable(plan.schema), kPlanFileSchema));
+    file.at("schema").fail(
+        fmt::format("\"{}\" cannot be read; legal: {}", printable(plan.schema), kPlanFileSchema));
   }
   const Asked asked = asked_of(plan);
   const Inputs inputs = load_inputs(asked);

@@ -37,8 +37,8 @@ struct PlanFile {
   std::vector<PlannedLayout> layouts;  // best first
   friend bool operator==(const PlanFile&, const PlanFile&) = default;
 };
-TW_DESCRIBE(PlanFile, schema, model, cluster, calibration, framework, gpus, global_batch, seq, precision, headroom,
-            expert_load, capacity_factor, objective, fixed, layouts);
+TW_DESCRIBE(PlanFile, schema, model, cluster, calibration, framework, gpus, global_batch, seq, precision,
+            headroom, expert_load, capacity_factor, objective, fixed, layouts);
 
 // Of the count that the plan answers with.
 PlanFile plan_file(const Asked& asked, const Inputs& inputs, const PlanResult& result);

@@ -44,10 +44,12 @@ EvaluatorSettings settings_of(const Asked& asked, const Cluster& cluster) {
 
 }  // namespace
 
-std::int64_t whole_number(std::string_view option, std::string_view text, std::int64_t low, std::int64_t high) {
+std::int64_t whole_number(std::string_view option, std::string_view text, std::int64_t low,
+                          std::int64_t high) {
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || text.empty() || value < low || value > high) {
+  if (error != std::errc{} || end != text.data() + text.size() || text.empty() || value < low ||
+      value > high) {
     fail(option, fmt::format("\"{}\" is not a whole number from {} to {}", printable(text), low, high));
   }
   return value;
@@ -56,7 +58,8 @@ std::int64_t whole_number(std::string_view option, std::string_view text, std::i
 double decimal(std::string_view option, std::string_view text, double low, double high) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || text.empty() || !(value >= low && value <= high)) {
+  if (error != std::errc{} || end != text.data() + text.size() || text.empty() ||
+      !(value >= low && value <= high)) {
     fail(option, fmt::format("\"{}\" is not a number from {} to {}", printable(text), low, high));
   }
   return value;
@@ -73,18 +76,28 @@ Inputs load_inputs(const Asked& asked) {
   Cluster cluster = load_cluster(asked.cluster);
   const EvaluatorSettings settings = settings_of(asked, cluster);
   Profile profile = load_profile(any ? std::string_view("megatron") : std::string_view(asked.framework));
-  Calibration calibration =
-      load_calibration(asked.calibration.empty() ? std::string_view(cluster.calibration) : asked.calibration, cluster);
+  Calibration calibration = load_calibration(
+      asked.calibration.empty() ? std::string_view(cluster.calibration) : asked.calibration, cluster);
   if (const std::string why = unpriced_because(precision, cluster.device, calibration); !why.empty()) {
     fail("--precision", why);
   }
-  return {load_model(asked.model), std::move(cluster), std::move(profile), std::move(calibration), batch, seq,
-          precision, any, settings};
+  return {load_model(asked.model),
+          std::move(cluster),
+          std::move(profile),
+          std::move(calibration),
+          batch,
+          seq,
+          precision,
+          any,
+          settings};
 }
 
 Problem::Problem(const Inputs& in, std::int32_t gpus)
-    : inputs(in), cluster(resized(in.cluster, gpus)), fabric(cluster),
-      job{&in.model, in.global_batch, in.seq, gpus}, machine{&cluster, &fabric, &in.calibration, &in.profile} {}
+    : inputs(in),
+      cluster(resized(in.cluster, gpus)),
+      fabric(cluster),
+      job{&in.model, in.global_batch, in.seq, gpus},
+      machine{&cluster, &fabric, &in.calibration, &in.profile} {}
 
 Question question_of(const Problem& problem) {
   const Inputs& in = problem.inputs;

@@ -54,7 +54,8 @@ struct Problem {
 Question question_of(const Problem& problem);
 
 // A whole number of an option; InputError says what is legal.
-std::int64_t whole_number(std::string_view option, std::string_view text, std::int64_t low, std::int64_t high);
+std::int64_t whole_number(std::string_view option, std::string_view text, std::int64_t low,
+                          std::int64_t high);
 double decimal(std::string_view option, std::string_view text, double low, double high);
 
 }  // namespace tw

@@ -17,7 +17,9 @@ double since(std::chrono::steady_clock::time_point then) {
 }  // namespace
 
 Progress::Progress(bool wanted, std::string what)
-    : shown_(wanted && ::isatty(STDERR_FILENO) != 0), what_(std::move(what)), start_(std::chrono::steady_clock::now()),
+    : shown_(wanted && ::isatty(STDERR_FILENO) != 0),
+      what_(std::move(what)),
+      start_(std::chrono::steady_clock::now()),
       last_(start_) {}
 
 Progress::~Progress() {

@@ -17,15 +17,19 @@ constexpr std::size_t kNearMisses = 3;
 std::string why_nothing_is_legal(const SearchSpace& space, const Job& job, const Enumerated& counts) {
   Layout sample = space.fixed.value;
   const std::int64_t others = std::int64_t{sample.tp} * sample.pp * sample.cp;
-  if (!space.fixed.has(LayoutKey::dp)) sample.dp = static_cast<std::int32_t>(std::max<std::int64_t>(1, job.gpus / others));
-  if (const std::string why = illegal_because(sample, job); space.fixed.given != 0 && !why.empty()) return why;
+  if (!space.fixed.has(LayoutKey::dp))
+    sample.dp = static_cast<std::int32_t>(std::max<std::int64_t>(1, job.gpus / others));
+  if (const std::string why = illegal_because(sample, job); space.fixed.given != 0 && !why.empty())
+    return why;
   std::vector<std::pair<std::int64_t, std::string_view>> rules;
   for (int i = 0; i < kRules; ++i) {
-    if (counts.refused[static_cast<std::size_t>(i)] > 0) rules.emplace_back(-counts.refused[static_cast<std::size_t>(i)], rule_name(i));
+    if (counts.refused[static_cast<std::size_t>(i)] > 0)
+      rules.emplace_back(-counts.refused[static_cast<std::size_t>(i)], rule_name(i));
   }
   std::sort(rules.begin(), rules.end());
   std::string out = "rules broken most often:";
-  for (std::size_t i = 0; i < std::min<std::size_t>(rules.size(), 3); ++i) out += (i == 0 ? " " : ", ") + std::string(rules[i].second);
+  for (std::size_t i = 0; i < std::min<std::size_t>(rules.size(), 3); ++i)
+    out += (i == 0 ? " " : ", ") + std::string(rules[i].second);
   return rules.empty() ? "no sizes multiply to the GPUs" : out;
 }
 
@@ -38,18 +42,24 @@ EvaluatorSettings with_small_cache(EvaluatorSettings settings) {
 class Search {
  public:
   Search(const Problem& problem, const SearchSpace& space, std::size_t top)
-      : problem_(problem), space_(space),
+      : problem_(problem),
+        space_(space),
         evaluator_(problem.job, problem.machine, with_small_cache(problem.inputs.settings)),
-        limit_(evaluator_.context().limit.count), best_(top), nearest_(kNearMisses), fast_misses_(kNearMisses) {}
+        limit_(evaluator_.context().limit.count),
+        best_(top),
+        nearest_(kNearMisses),
+        fast_misses_(kNearMisses) {}
 
   SearchResult run(const ProgressReport& report) {
     const auto start = std::chrono::steady_clock::now();
     // A first walk only counts: it costs a hundredth of pricing and gives progress its end.
-    const std::int64_t total = report ? for_each_layout(space_, problem_.job, [](const Layout&, Link) {}).legal : 0;
+    const std::int64_t total =
+        report ? for_each_layout(space_, problem_.job, [](const Layout&, Link) {}).legal : 0;
     std::int64_t seen = 0;
     SearchResult out;
     const Enumerated counts = for_each_layout(space_, problem_.job, [&](const Layout& layout, Link) {
-      if (report && ++seen % kReportEvery == 0) report(static_cast<double>(seen) / static_cast<double>(total));
+      if (report && ++seen % kReportEvery == 0)
+        report(static_cast<double>(seen) / static_cast<double>(total));
       look_at(layout);
     });
     out.searched.legal = counts.legal;
@@ -88,7 +98,8 @@ class Search {
     std::vector<NearMiss> out;
     for (const Layout& layout : best.empty() ? nearest_.take() : fast_misses_.take()) {
       NearMiss miss = explain_miss(evaluator_, space_, layout);
-      if (best.empty() || miss.cost.step_seconds < best.front().cost.step_seconds) out.push_back(std::move(miss));
+      if (best.empty() || miss.cost.step_seconds < best.front().cost.step_seconds)
+        out.push_back(std::move(miss));
     }
     return out;
   }
@@ -105,7 +116,8 @@ class Search {
 
 }  // namespace
 
-SearchResult search(const Problem& problem, const SearchSpace& space, std::size_t top, const ProgressReport& report) {
+SearchResult search(const Problem& problem, const SearchSpace& space, std::size_t top,
+                    const ProgressReport& report) {
   return Search(problem, space, top).run(report);
 }
 

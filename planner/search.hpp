@@ -24,6 +24,7 @@ struct SearchResult {
 // Called now and then with the share of the space that is done, 0 to 1.
 using ProgressReport = std::function<void(double share)>;
 
-SearchResult search(const Problem& problem, const SearchSpace& space, std::size_t top, const ProgressReport& report);
+SearchResult search(const Problem& problem, const SearchSpace& space, std::size_t top,
+                    const ProgressReport& report);
 
 }  // namespace tw

@@ -12,7 +12,7 @@ namespace tw {
 struct SuiteRow {
   std::string problem;
   Searched searched;
-  std::string best;       // layout, or empty
+  std::string best;  // layout, or empty
   double step_seconds = 0;
   std::string signature;  // of this problem
 };

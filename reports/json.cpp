@@ -3,7 +3,9 @@
 namespace tw {
 namespace {
 
-double gib_of(std::int64_t bytes) { return in_gib(Bytes(bytes)); }
+double gib_of(std::int64_t bytes) {
+  return in_gib(Bytes(bytes));
+}
 
 Json memory_json(const MemoryUse& memory) {
   Json out = Json::object();

@@ -8,7 +8,8 @@
 
 namespace tw {
 
-inline constexpr std::string_view kPredictSchema = "trainwright.predict/1", kPlanSchema = "trainwright.plan/1";
+inline constexpr std::string_view kPredictSchema = "trainwright.predict/1",
+                                  kPlanSchema = "trainwright.plan/1";
 
 Json to_json(const PredictResult& result);
 Json to_json(const PlanResult& result);

@@ -13,7 +13,9 @@ std::string seconds_text(double seconds) {
   return std::abs(ms) >= 1 || ms == 0 ? fmt::format("{:.0f} ms", ms) : fmt::format("{:.2f} ms", ms);
 }
 
-std::string gib_text(std::int64_t bytes) { return fmt::format("{:.1f} GiB", in_gib(Bytes(bytes))); }
+std::string gib_text(std::int64_t bytes) {
+  return fmt::format("{:.1f} GiB", in_gib(Bytes(bytes)));
+}
 
 std::string count_text(std::int64_t count) {
   std::string digits = std::to_string(count);

@@ -28,10 +28,15 @@ std::string kind_name(const LayerKind& kind, std::size_t index) {
 
 }  // namespace
 
-std::string ops_text(const Chain& chain, const StepContext& context, const Routing& routing, const Terminal& terminal) {
+std::string ops_text(const Chain& chain, const StepContext& context, const Routing& routing,
+                     const Terminal& terminal) {
   const Model& model = *context.job.model;
   const EmitInput input{&model, context.machine.profile, pass_key(*chain.layout), context.job.seq, routing};
-  std::string out = "\n" + bold("Operations of one micro-batch (number, time, name, stream, term, work, what it waits for)", terminal) + "\n";
+  std::string out =
+      "\n" +
+      bold("Operations of one micro-batch (number, time, name, stream, term, work, what it waits for)",
+           terminal) +
+      "\n";
   for (std::size_t i = 0; i < model.kinds.size(); ++i) {
     out += pair_text(kind_name(model.kinds[i], i), emit_layer(input, model.kinds[i]), chain.pass->kinds[i]);
   }

@@ -8,6 +8,7 @@
 
 namespace tw {
 
-std::string ops_text(const Chain& chain, const StepContext& context, const Routing& routing, const Terminal& terminal);
+std::string ops_text(const Chain& chain, const StepContext& context, const Routing& routing,
+                     const Terminal& terminal);
 
 }  // namespace tw

@@ -48,7 +48,8 @@ KeyColumns key_columns(const std::vector<Prediction>& best) {
   out.values.resize(best.size());
   for (const std::string& name : names) {
     const std::string first = value_of(all.front(), name);
-    const bool same = std::all_of(all.begin(), all.end(), [&](const auto& keys) { return value_of(keys, name) == first; });
+    const bool same =
+        std::all_of(all.begin(), all.end(), [&](const auto& keys) { return value_of(keys, name) == first; });
     if (same) {
       out.common += (out.common.empty() ? "" : ",") + name + "=" + first;
       continue;
@@ -59,19 +60,24 @@ KeyColumns key_columns(const std::vector<Prediction>& best) {
   return out;
 }
 
-std::string percent(double share) { return fmt::format("{:.1f}%", 100 * share); }
+std::string percent(double share) {
+  return fmt::format("{:.1f}%", 100 * share);
+}
 
 std::string ranked_table(const CountResult& count, const KeyColumns& keys, int width) {
-  std::vector<Column> columns = {{"#"}, {"step"}, {"80% band", Align::left, 3}, {"tokens/s/GPU", Align::right, 2},
-                                 {"MFU"}, {"peak GiB"}, {"free GiB", Align::right, 1}};
+  std::vector<Column> columns = {
+      {"#"},   {"step"},     {"80% band", Align::left, 3}, {"tokens/s/GPU", Align::right, 2},
+      {"MFU"}, {"peak GiB"}, {"free GiB", Align::right, 1}};
   for (const std::string& name : keys.names) columns.push_back({name});
   Table table(columns);
   for (std::size_t i = 0; i < count.best.size(); ++i) {
     const Prediction& p = count.best[i];
     const std::int64_t peak = p.cost.memory.total();
-    std::vector<std::string> cells = {std::to_string(i + 1), seconds_text(p.cost.step_seconds),
+    std::vector<std::string> cells = {std::to_string(i + 1),
+                                      seconds_text(p.cost.step_seconds),
                                       seconds_text(p.low_seconds) + " to " + seconds_text(p.high_seconds),
-                                      count_text(static_cast<std::int64_t>(p.tokens_per_s_per_gpu)), percent(p.mfu),
+                                      count_text(static_cast<std::int64_t>(p.tokens_per_s_per_gpu)),
+                                      percent(p.mfu),
                                       fmt::format("{:.1f}", in_gib(Bytes(peak))),
                                       fmt::format("{:.1f}", in_gib(p.limit - Bytes(peak)))};
     cells.insert(cells.end(), keys.values[i].begin(), keys.values[i].end());
@@ -80,7 +86,9 @@ std::string ranked_table(const CountResult& count, const KeyColumns& keys, int w
   return table.text(width);
 }
 
-std::string signed_seconds(double seconds) { return (seconds < 0 ? "-" : "+") + seconds_text(std::abs(seconds)); }
+std::string signed_seconds(double seconds) {
+  return (seconds < 0 ? "-" : "+") + seconds_text(std::abs(seconds));
+}
 
 // What cost the race, then what it won back.
 std::string behind_text(const Comparison& c, double first_seconds) {
@@ -98,7 +106,9 @@ std::string behind_text(const Comparison& c, double first_seconds) {
 std::string why_text(const CountResult& count, int width) {
   std::string out;
   for (std::size_t i = 1; i < count.best.size(); ++i) {
-    out += wrapped(fmt::format("{:>3}  {}", i + 1, behind_text(count.behind[i], count.best[0].cost.step_seconds)), width, 5);
+    out += wrapped(
+        fmt::format("{:>3}  {}", i + 1, behind_text(count.behind[i], count.best[0].cost.step_seconds)), width,
+        5);
   }
   return out;
 }
@@ -107,13 +117,12 @@ std::string miss_text(const NearMiss& miss, Bytes limit) {
   const std::int64_t peak = miss.cost.memory.total();
   const auto& bytes = miss.cost.memory.bytes;
   const auto largest = static_cast<MemoryPart>(std::max_element(bytes.begin(), bytes.end()) - bytes.begin());
-  const std::string fits = miss.remedy.empty()
-                               ? std::string("no change of one key makes it fit")
-                               : fmt::format("fits with {} at {}", miss.remedy, seconds_text(miss.remedy_seconds));
-  return fmt::format("  {} over: peak {}, most of it {} {}; step {}; {}: {}",
-                     gib_text(peak - limit.count), gib_text(peak), name_of(largest),
-                     gib_text(miss.cost.memory[largest]), seconds_text(miss.cost.step_seconds), fits,
-                     to_string(miss.layout));
+  const std::string fits =
+      miss.remedy.empty() ? std::string("no change of one key makes it fit")
+                          : fmt::format("fits with {} at {}", miss.remedy, seconds_text(miss.remedy_seconds));
+  return fmt::format("  {} over: peak {}, most of it {} {}; step {}; {}: {}", gib_text(peak - limit.count),
+                     gib_text(peak), name_of(largest), gib_text(miss.cost.memory[largest]),
+                     seconds_text(miss.cost.step_seconds), fits, to_string(miss.layout));
 }
 
 std::string misses_text(const CountResult& count, int width) {
@@ -130,20 +139,23 @@ std::string misses_text(const CountResult& count, int width) {
 }
 
 std::string searched_text(const Searched& s) {
-  return fmt::format("{} legal layouts: {} fit in memory and were predicted, {} refused by memory; {:.2f} s{}",
-                     count_text(s.legal), count_text(s.evaluated), count_text(s.refused_by_memory), s.seconds,
-                     s.proven ? "; nothing left out" : "");
+  return fmt::format(
+      "{} legal layouts: {} fit in memory and were predicted, {} refused by memory; {:.2f} s{}",
+      count_text(s.legal), count_text(s.evaluated), count_text(s.refused_by_memory), s.seconds,
+      s.proven ? "; nothing left out" : "");
 }
 
 std::string question_text(const PlanResult& r, const CountResult& count) {
   const Question& q = r.question;
-  std::string out =
-      fmt::format("{} on {} x {}, {} sequences of {} tokens, framework {}, calibration {} ({})", q.model, count.gpus,
-                  q.cluster, q.global_batch, q.seq, q.framework, q.calibration, q.calibration_source);
+  std::string out = fmt::format("{} on {} x {}, {} sequences of {} tokens, framework {}, calibration {} ({})",
+                                q.model, count.gpus, q.cluster, q.global_batch, q.seq, q.framework,
+                                q.calibration, q.calibration_source);
   return out + (r.fixed.empty() ? "" : ", fixed " + r.fixed);
 }
 
-std::string gpus_text(std::int32_t gpus) { return fmt::format("{} GPU{}", gpus, gpus == 1 ? "" : "s"); }
+std::string gpus_text(std::int32_t gpus) {
+  return fmt::format("{} GPU{}", gpus, gpus == 1 ? "" : "s");
+}
 
 std::string answer(const CountResult& count) {
   if (count.best.empty() && count.searched.legal == 0) {
@@ -151,16 +163,24 @@ std::string answer(const CountResult& count) {
   }
   if (count.best.empty()) return fmt::format("no layout fits on {}", gpus_text(count.gpus));
   const Prediction& p = count.best.front();
-  return fmt::format("best on {}: {} per step (80% band {} to {}), {} tokens/s/GPU, MFU {}, peak {} of {} usable",
-                     gpus_text(count.gpus), seconds_text(p.cost.step_seconds), seconds_text(p.low_seconds),
-                     seconds_text(p.high_seconds), count_text(static_cast<std::int64_t>(p.tokens_per_s_per_gpu)),
-                     percent(p.mfu), gib_text(p.cost.memory.total()), gib_text(p.limit.count));
+  return fmt::format(
+      "best on {}: {} per step (80% band {} to {}), {} tokens/s/GPU, MFU {}, peak {} of {} usable",
+      gpus_text(count.gpus), seconds_text(p.cost.step_seconds), seconds_text(p.low_seconds),
+      seconds_text(p.high_seconds), count_text(static_cast<std::int64_t>(p.tokens_per_s_per_gpu)),
+      percent(p.mfu), gib_text(p.cost.memory.total()), gib_text(p.limit.count));
 }
 
 // One row per number of GPUs: what each further step buys.
 std::string counts_table(const PlanResult& r, int width) {
-  Table table({{"GPUs"}, {"step"}, {"speed-up"}, {"efficiency"}, {"tokens/s"}, {"MFU", Align::right, 1},
-               {"peak GiB", Align::right, 2}, {"GPU-seconds/step", Align::right, 3}, {"layout", Align::left, 4}});
+  Table table({{"GPUs"},
+               {"step"},
+               {"speed-up"},
+               {"efficiency"},
+               {"tokens/s"},
+               {"MFU", Align::right, 1},
+               {"peak GiB", Align::right, 2},
+               {"GPU-seconds/step", Align::right, 3},
+               {"layout", Align::left, 4}});
   const CountResult* before = nullptr;
   for (const CountResult& count : r.counts) {
     if (count.best.empty()) {
@@ -183,7 +203,8 @@ std::string counts_table(const PlanResult& r, int width) {
 
 std::string counts_text(const PlanResult& r, int width) {
   std::string out;
-  const auto fits = std::find_if(r.counts.begin(), r.counts.end(), [](const CountResult& c) { return !c.best.empty(); });
+  const auto fits =
+      std::find_if(r.counts.begin(), r.counts.end(), [](const CountResult& c) { return !c.best.empty(); });
   if (fits == r.counts.end()) {
     out += "none of these numbers of GPUs fits\n";
   } else {
@@ -207,7 +228,8 @@ std::string to_text(const PlanResult& result, const Terminal& terminal, bool qui
     const KeyColumns keys = key_columns(count.best);
     out += "\n" + ranked_table(count, keys, width);
     out += wrapped("all of them: " + keys.common, width, 2);
-    if (count.best.size() > 1) out += "\nBehind the first, by the largest differences of terms\n" + why_text(count, width);
+    if (count.best.size() > 1)
+      out += "\nBehind the first, by the largest differences of terms\n" + why_text(count, width);
   }
   out += misses_text(count, width);
   return out;

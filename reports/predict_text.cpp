@@ -17,16 +17,18 @@ std::string fits_text(const Prediction& p) {
 }
 
 std::string answer(const Prediction& p) {
-  return fmt::format("step {} (80% band {} to {}), {} tokens/s/GPU, MFU {:.1f}%; {}", seconds_text(p.cost.step_seconds),
-                     seconds_text(p.low_seconds), seconds_text(p.high_seconds),
-                     count_text(static_cast<std::int64_t>(p.tokens_per_s_per_gpu)), 100 * p.mfu, fits_text(p));
+  return fmt::format(
+      "step {} (80% band {} to {}), {} tokens/s/GPU, MFU {:.1f}%; {}", seconds_text(p.cost.step_seconds),
+      seconds_text(p.low_seconds), seconds_text(p.high_seconds),
+      count_text(static_cast<std::int64_t>(p.tokens_per_s_per_gpu)), 100 * p.mfu, fits_text(p));
 }
 
 std::string question_text(const Question& q, const Prediction& p) {
   const Job job{nullptr, q.global_batch, q.seq, q.gpus};
-  return fmt::format("{} ({} parameters, {} active) on {} x {}, {} sequences of {} tokens, {} micro-batches per rank",
-                     q.model, count_text(p.parameters.total), count_text(p.parameters.active), q.gpus, q.cluster,
-                     q.global_batch, q.seq, microbatches(p.layout, job));
+  return fmt::format(
+      "{} ({} parameters, {} active) on {} x {}, {} sequences of {} tokens, {} micro-batches per rank",
+      q.model, count_text(p.parameters.total), count_text(p.parameters.active), q.gpus, q.cluster,
+      q.global_batch, q.seq, microbatches(p.layout, job));
 }
 
 std::string time_table(const Prediction& p, int width) {
@@ -54,7 +56,8 @@ bool same_stage(const StageDetail& a, const StageDetail& b) {
 // neighbours folded, and the parts as columns.
 std::string memory_table(const Prediction& p, int width) {
   std::vector<Column> columns = {{"stage", Align::left}, {"peak"}};
-  for (int i = 0; i < kMemoryParts; ++i) columns.push_back({std::string(name_of(static_cast<MemoryPart>(i))), Align::right, i + 1});
+  for (int i = 0; i < kMemoryParts; ++i)
+    columns.push_back({std::string(name_of(static_cast<MemoryPart>(i))), Align::right, i + 1});
   columns.push_back({"works", Align::right, kMemoryParts + 1});
   Table table(columns);
   for (std::size_t s = 0; s < p.stages.size();) {
@@ -63,7 +66,8 @@ std::string memory_table(const Prediction& p, int width) {
     const MemoryUse& use = p.stages[s].memory;
     std::vector<std::string> cells = {end == s + 1 ? std::to_string(s) : fmt::format("{}-{}", s, end - 1),
                                       fmt::format("{:.1f}", in_gib(Bytes(use.total())))};
-    for (const std::int64_t part : use.bytes) cells.push_back(part == 0 ? "-" : fmt::format("{:.1f}", in_gib(Bytes(part))));
+    for (const std::int64_t part : use.bytes)
+      cells.push_back(part == 0 ? "-" : fmt::format("{:.1f}", in_gib(Bytes(part))));
     cells.push_back(seconds_text(p.stages[s].work));
     table.row(std::move(cells));
     s = end;
@@ -74,7 +78,8 @@ std::string memory_table(const Prediction& p, int width) {
 std::string extrapolated_text(const Prediction& p) {
   std::string names;
   for (const TermPrediction& term : p.terms) {
-    if (term.extrapolated && term.seconds > 0) names += (names.empty() ? "" : ", ") + std::string(name_of(term.term));
+    if (term.extrapolated && term.seconds > 0)
+      names += (names.empty() ? "" : ", ") + std::string(name_of(term.term));
   }
   if (names.empty()) return "every kernel and message lies inside the calibrated range";
   return "* outside the calibrated range, in part: " + names;
@@ -88,12 +93,13 @@ std::string to_text(const PredictResult& result, const Terminal& terminal, bool 
   if (quiet) return out;
   out += wrapped(question_text(result.question, p), terminal.width, 2);
   out += wrapped("layout " + to_string(p.layout), terminal.width, 2);
-  out += wrapped(fmt::format("framework {}, calibration {} ({})", result.question.framework, result.question.calibration,
-                             result.question.calibration_source),
+  out += wrapped(fmt::format("framework {}, calibration {} ({})", result.question.framework,
+                             result.question.calibration, result.question.calibration_source),
                  terminal.width, 2);
   out += fmt::format("\nTime of one step on the slowest stage ({})\n", p.cost.bottleneck_stage);
   out += time_table(p, terminal.width) + wrapped(extrapolated_text(p), terminal.width, 2);
-  out += "\nMemory at each stage's own peak, GiB per GPU, and seconds it works\n" + memory_table(p, terminal.width);
+  out += "\nMemory at each stage's own peak, GiB per GPU, and seconds it works\n" +
+         memory_table(p, terminal.width);
   for (const std::string& note : result.notes) out += wrapped("note: " + note, terminal.width, 2);
   return out;
 }

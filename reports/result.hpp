@@ -37,26 +37,26 @@ struct Searched {
 struct NearMiss {
   Layout layout;
   Cost cost;
-  std::string remedy;          // "recompute=full"; empty: no single change does
-  double remedy_seconds = 0;   // of the step with it
+  std::string remedy;         // "recompute=full"; empty: no single change does
+  double remedy_seconds = 0;  // of the step with it
 };
 
 // The answer for one number of GPUs.
 struct CountResult {
   std::int32_t gpus = 0;
   Searched searched;
-  std::vector<Prediction> best;      // best first
-  std::vector<Comparison> behind;    // each of `best` beside the first
-  std::vector<NearMiss> near_misses; // that would have won; where nothing fits, the nearest
-  std::string nothing_legal;         // why, where no layout is legal
-  Bytes limit;                       // of device memory that a layout may use
+  std::vector<Prediction> best;       // best first
+  std::vector<Comparison> behind;     // each of `best` beside the first
+  std::vector<NearMiss> near_misses;  // that would have won; where nothing fits, the nearest
+  std::string nothing_legal;          // why, where no layout is legal
+  Bytes limit;                        // of device memory that a layout may use
 };
 
 struct PlanResult {
   Question question;  // its gpus: of the first of `counts`
   std::string objective, fixed;
   std::vector<CountResult> counts;
-  std::size_t answer = 0;            // index into counts: the best by the objective
+  std::size_t answer = 0;  // index into counts: the best by the objective
 };
 
 }  // namespace tw

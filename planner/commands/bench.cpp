@@ -1,6 +1,6 @@
 // trainwright bench: the fixed suite and its signature.
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "planner/command.hpp"
 #include "planner/options.hpp"
@@ -30,12 +30,21 @@ Json json_of(const std::vector<SuiteRow>& rows) {
                   .set("step_time_s", row.step_seconds)
                   .set("signature", row.signature));
   }
-  return Json::object().set("schema", "trainwright.bench/1").set("rows", list).set("signature", signature_of(rows));
+  return Json::object()
+      .set("schema", "trainwright.bench/1")
+      .set("rows", list)
+      .set("signature", signature_of(rows));
 }
 
 std::string text_of(const std::vector<SuiteRow>& rows, int width) {
-  Table table({{"problem", Align::left}, {"layouts"}, {"predicted"}, {"pruned"}, {"best step"}, {"seconds", Align::right, 2},
-               {"layouts/s", Align::right, 3}, {"signature", Align::left, 1}});
+  Table table({{"problem", Align::left},
+               {"layouts"},
+               {"predicted"},
+               {"pruned"},
+               {"best step"},
+               {"seconds", Align::right, 2},
+               {"layouts/s", Align::right, 3},
+               {"signature", Align::left, 1}});
   std::int64_t layouts = 0, predicted = 0, pruned = 0;
   double seconds = 0;
   for (const SuiteRow& row : rows) {
@@ -43,10 +52,13 @@ std::string text_of(const std::vector<SuiteRow>& rows, int width) {
     layouts += s.legal, predicted += s.evaluated, pruned += s.pruned_by_bound, seconds += s.seconds;
     table.row({row.problem, count_text(s.legal), count_text(s.evaluated), count_text(s.pruned_by_bound),
                row.best.empty() ? "-" : seconds_text(row.step_seconds), fmt::format("{:.2f}", s.seconds),
-               count_text(static_cast<std::int64_t>(static_cast<double>(s.legal) / s.seconds)), row.signature});
+               count_text(static_cast<std::int64_t>(static_cast<double>(s.legal) / s.seconds)),
+               row.signature});
   }
-  table.row({"all", count_text(layouts), count_text(predicted), count_text(pruned), "", fmt::format("{:.2f}", seconds),
-             count_text(static_cast<std::int64_t>(static_cast<double>(layouts) / seconds)), signature_of(rows)});
+  table.row({"all", count_text(layouts), count_text(predicted), count_text(pruned), "",
+             fmt::format("{:.2f}", seconds),
+             count_text(static_cast<std::int64_t>(static_cast<double>(layouts) / seconds)),
+             signature_of(rows)});
   return table.text(width);
 }
 
@@ -65,8 +77,10 @@ std::function<int()> setup(CLI::App& app) {
   auto o = std::make_shared<Options>();
   text_option(app, "--json", o->json, "FILE: the rows as JSON; - for standard output");
   app.add_flag("--quiet", o->quiet, "the signature alone");
-  app.footer("The signature covers the counts and the three best layouts of each problem with their step time and\npeak "
-             "memory to 6 digits; it does not depend on the machine or its speed.");
+  app.footer(
+      "The signature covers the counts and the three best layouts of each problem with their step time "
+      "and\npeak "
+      "memory to 6 digits; it does not depend on the machine or its speed.");
   return [o] { return run(*o); };
 }
 

@@ -26,7 +26,8 @@ Json json_of(const ListKind& kind, const Listing& listing) {
 
 Listing kinds_listing() {
   Listing out{{{"name", Align::left}, {"what it is", Align::left}}, {}};
-  for (const ListKind& kind : list_kinds()) out.rows.push_back({std::string(kind.name), std::string(kind.help)});
+  for (const ListKind& kind : list_kinds())
+    out.rows.push_back({std::string(kind.name), std::string(kind.help)});
   return out;
 }
 
@@ -56,6 +57,7 @@ std::function<int()> setup(CLI::App& app) {
 
 namespace commands {
 extern constinit const Command list;
-constinit const Command list = {"list", 3, "what is there? models, clusters, gpus, frameworks, schedules, ...", setup};
+constinit const Command list = {"list", 3,
+                                "what is there? models, clusters, gpus, frameworks, schedules, ...", setup};
 }  // namespace commands
 }  // namespace tw

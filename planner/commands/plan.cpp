@@ -34,7 +34,8 @@ PlanSettings settings_of(const Options& o, const Inputs& inputs) {
 void check_outputs(const Options& o) {
   check_output("--json", o.asked.json);
   check_output("--save", o.save);
-  if (o.save == "-") throw InputError("command line", "--save", "needs a file; --json - writes to standard output");
+  if (o.save == "-")
+    throw InputError("command line", "--save", "needs a file; --json - writes to standard output");
   if (!o.save.empty() && o.save == o.asked.json) {
     throw InputError("command line", "--save", "and --json name the same file; give two");
   }
@@ -45,7 +46,8 @@ int run(const Options& o) {
   const Inputs inputs = load_inputs(o.asked);
   const PlanResult result = make_plan(inputs, settings_of(o, inputs));
   const bool fits = !result.counts[result.answer].best.empty();
-  if (!o.save.empty() && fits) write_output("--save", o.save, to_json(plan_file(o.asked, inputs, result)).dump() + "\n");
+  if (!o.save.empty() && fits)
+    write_output("--save", o.save, to_json(plan_file(o.asked, inputs, result)).dump() + "\n");
   if (!o.asked.json.empty()) write_output("--json", o.asked.json, to_json(result).dump() + "\n");
   if (o.asked.json != "-") print(to_text(result, terminal_of(1), o.asked.quiet));
   return fits ? kAnswered : kNothingFits;
@@ -57,15 +59,17 @@ std::function<int()> setup(CLI::App& app) {
   const auto option = [&](const char* name, std::string& value, const char* help) {
     return text_option(app, name, value, help);
   };
-  option("--gpus", o->gpus, "N: answer for these numbers of GPUs instead of the cluster's: 64, 64,128,256, or "
-                            "64..1024 for doublings");
+  option("--gpus", o->gpus,
+         "N: answer for these numbers of GPUs instead of the cluster's: 64, 64,128,256, or "
+         "64..1024 for doublings");
   option("--objective", o->objective,
          "time: least seconds per step; cost: least GPU-seconds per step; gpus: fewest GPUs that fit");
   option("--top", o->top, "K: layouts to show")->capture_default_str();
   option("--fix", o->fixed, "keys of the layout that must have these values, such as tp=8,recompute=full");
   option("--save", o->save, "FILE: the question and the layouts shown, for the commands that run a plan");
   app.footer(wrapped(limits_help(), 100, 0) +
-             "\nExample:\n  trainwright plan --model mixtral-8x22b --cluster h100-sxm:128 --global-batch 256 --seq 4096"
+             "\nExample:\n  trainwright plan --model mixtral-8x22b --cluster h100-sxm:128 --global-batch 256 "
+             "--seq 4096"
              "\nExit codes: 0 answered; 2 bad input; 3 no layout fits (the nearest misses are shown)");
   return [o] { return run(*o); };
 }

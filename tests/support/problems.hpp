@@ -7,8 +7,8 @@
 
 namespace tw {
 
-inline Inputs inputs_of(const std::string& model, const std::string& cluster, std::int64_t batch, std::int32_t seq,
-                        const std::string& framework = "megatron") {
+inline Inputs inputs_of(const std::string& model, const std::string& cluster, std::int64_t batch,
+                        std::int32_t seq, const std::string& framework = "megatron") {
   Asked asked;
   asked.model = model, asked.cluster = cluster, asked.framework = framework;
   asked.global_batch = std::to_string(batch), asked.seq = std::to_string(seq);

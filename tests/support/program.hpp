@@ -47,7 +47,8 @@ class Workspace {
   std::string path(const std::string& name) const { return (in() / name).string(); }
   std::set<std::string> files() const {
     std::set<std::string> out;
-    for (const auto& entry : std::filesystem::directory_iterator(in())) out.insert(entry.path().filename().string());
+    for (const auto& entry : std::filesystem::directory_iterator(in()))
+      out.insert(entry.path().filename().string());
     return out;
   }
 
@@ -55,7 +56,8 @@ class Workspace {
     const std::string out = (folder_ / "said/out").string(), err = (folder_ / "said/err").string();
     std::string command = "cd " + quoted(in().string()) + " && " + quoted(TW_BINARY_DIR "/bin/trainwright");
     for (const std::string& arg : args) command += " " + quoted(arg);
-    const int status = std::system((command + " >" + quoted(out) + " 2>" + quoted(err) + " </dev/null").c_str());
+    const int status =
+        std::system((command + " >" + quoted(out) + " 2>" + quoted(err) + " </dev/null").c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};
   }
 

@@ -12,13 +12,16 @@
 namespace tw {
 namespace {
 
-Inputs job(const char* model) { return inputs_of(model, "h100-sxm:128", 256, 4096); }
+Inputs job(const char* model) {
+  return inputs_of(model, "h100-sxm:128", 256, 4096);
+}
 
 constexpr std::size_t kMostLayouts = 200000;
 
 std::vector<Layout> shuffled_layouts(const Problem& problem) {
   std::vector<Layout> out;
-  for_each_layout(space_of(problem, ""), problem.job, [&](const Layout& layout, Link) { out.push_back(layout); });
+  for_each_layout(space_of(problem, ""), problem.job,
+                  [&](const Layout& layout, Link) { out.push_back(layout); });
   std::shuffle(out.begin(), out.end(), std::mt19937_64(7));
   out.resize(std::min(out.size(), kMostLayouts));
   return out;
@@ -58,7 +61,9 @@ void legal_layouts(benchmark::State& state, const char* model) {
   const SearchSpace space = space_of(problem, "");
   std::int64_t legal = 0;
   for (auto _ : state) {
-    legal += for_each_layout(space, problem.job, [](const Layout& layout, Link) { benchmark::DoNotOptimize(layout.dp); }).legal;
+    legal += for_each_layout(space, problem.job, [](const Layout& layout, Link) {
+               benchmark::DoNotOptimize(layout.dp);
+             }).legal;
   }
   state.SetItemsProcessed(legal);
 }

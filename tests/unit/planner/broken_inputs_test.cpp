@@ -15,11 +15,13 @@ using Args = std::vector<std::string>;
 struct Broken {
   std::string name;
   Args args;
-  std::string says;                                                // must stand in the line
-  std::vector<std::pair<std::string, std::string>> files = {};     // written before
+  std::string says;                                             // must stand in the line
+  std::vector<std::pair<std::string, std::string>> files = {};  // written before
 };
 
-void PrintTo(const Broken& broken, std::ostream* out) { *out << broken.name; }
+void PrintTo(const Broken& broken, std::ostream* out) {
+  *out << broken.name;
+}
 
 constexpr const char* kLayout = "tp=2,zero=1,sp=1";
 
@@ -32,7 +34,8 @@ Args predict_with(const std::vector<std::pair<std::string, std::string>>& change
                                                               {"--seq", "2048"},
                                                               {"--layout", kLayout}};
   for (const auto& change : changes) {
-    const auto same = std::find_if(options.begin(), options.end(), [&](const auto& o) { return o.first == change.first; });
+    const auto same =
+        std::find_if(options.begin(), options.end(), [&](const auto& o) { return o.first == change.first; });
     if (same != options.end()) {
       same->second = change.second;
     } else {
@@ -69,19 +72,29 @@ std::string edited(std::string text, const std::string& from, const std::string&
 Broken model_file(const std::string& name, const std::string& content, const std::string& says) {
   return {"model_" + name, predict_with({{"--model", "broken.json"}}), says, {{"broken.json", content}}};
 }
-Broken model_edit(const std::string& name, const std::string& from, const std::string& to, const std::string& says) {
+Broken model_edit(const std::string& name, const std::string& from, const std::string& to,
+                  const std::string& says) {
   return model_file(name, edited(shipped("models", "llama-3.2-1b"), from, to), says);
 }
-Broken cluster_edit(const std::string& name, const std::string& from, const std::string& to, const std::string& says) {
-  return {"cluster_" + name, predict_with({{"--cluster", "broken.json"}}), says,
+Broken cluster_edit(const std::string& name, const std::string& from, const std::string& to,
+                    const std::string& says) {
+  return {"cluster_" + name,
+          predict_with({{"--cluster", "broken.json"}}),
+          says,
           {{"broken.json", edited(shipped("clusters", "h100-sxm"), from, to)}}};
 }
-Broken calibration_edit(const std::string& name, const std::string& from, const std::string& to, const std::string& says) {
-  return {"calibration_" + name, predict_with({{"--calibration", "broken.json"}}), says,
+Broken calibration_edit(const std::string& name, const std::string& from, const std::string& to,
+                        const std::string& says) {
+  return {"calibration_" + name,
+          predict_with({{"--calibration", "broken.json"}}),
+          says,
           {{"broken.json", edited(shipped("calibrations", "h100-sxm"), from, to)}}};
 }
-Broken framework_edit(const std::string& name, const std::string& from, const std::string& to, const std::string& says) {
-  return {"framework_" + name, predict_with({{"--framework", "broken.json"}}), says,
+Broken framework_edit(const std::string& name, const std::string& from, const std::string& to,
+                      const std::string& says) {
+  return {"framework_" + name,
+          predict_with({{"--framework", "broken.json"}}),
+          says,
           {{"broken.json", edited(shipped("frameworks", "megatron"), from, to)}}};
 }
 
@@ -89,14 +102,17 @@ std::vector<Broken> models() {
   return {
       model_edit("missing_key", "\"hidden_size\": 2048,", "", "hidden_size"),
       model_edit("unknown_architecture", "\"model_type\": \"llama\"", "\"model_type\": \"rwkv\"", "rwkv"),
-      model_edit("unknown_key", "\"hidden_size\": 2048,", "\"hidden_size\": 2048, \"sparse_every\": 2,", "sparse_every"),
+      model_edit("unknown_key", "\"hidden_size\": 2048,", "\"hidden_size\": 2048, \"sparse_every\": 2,",
+                 "sparse_every"),
       model_edit("zero_layers", "\"num_hidden_layers\": 16", "\"num_hidden_layers\": 0", "num_hidden_layers"),
       model_edit("negative_size", "\"hidden_size\": 2048", "\"hidden_size\": -2048", "hidden_size"),
       model_edit("huge_integer", "\"hidden_size\": 2048", "\"hidden_size\": 99999999999999999999", "int64"),
       model_edit("fractional_size", "\"hidden_size\": 2048", "\"hidden_size\": 2048.5", "hidden_size"),
       model_edit("string_size", "\"hidden_size\": 2048", "\"hidden_size\": \"2048\"", "hidden_size"),
-      model_edit("duplicate_key", "\"hidden_size\": 2048,", "\"hidden_size\": 2048, \"hidden_size\": 4096,", "hidden_size"),
-      model_edit("uneven_kv_heads", "\"num_key_value_heads\": 8", "\"num_key_value_heads\": 7", "num_key_value_heads"),
+      model_edit("duplicate_key", "\"hidden_size\": 2048,", "\"hidden_size\": 2048, \"hidden_size\": 4096,",
+                 "hidden_size"),
+      model_edit("uneven_kv_heads", "\"num_key_value_heads\": 8", "\"num_key_value_heads\": 7",
+                 "num_key_value_heads"),
       model_edit("not_utf8", "\"model_type\": \"llama\"", "\"model_type\": \"ll\xff\xfe\"", "UTF-8"),
       model_file("truncated", shipped("models", "llama-3.2-1b").substr(0, 200), "broken.json"),
       model_file("empty", "", "broken.json"),
@@ -137,7 +153,9 @@ std::vector<Broken> calibrations_and_frameworks() {
       calibration_edit("bare_number", "\"rate\": \"729 TFLOP/s\"", "\"rate\": 729", "bare number"),
       calibration_edit("wrong_unit", "\"rate\": \"729 TFLOP/s\"", "\"rate\": \"729 GB/s\"", "rate"),
       {"calibration_unknown_name", predict_with({{"--calibration", "z100"}}), "h100-sxm"},
-      {"calibration_truncated", predict_with({{"--calibration", "broken.json"}}), "broken.json",
+      {"calibration_truncated",
+       predict_with({{"--calibration", "broken.json"}}),
+       "broken.json",
        {{"broken.json", shipped("calibrations", "h100-sxm").substr(0, 500)}}},
       framework_edit("unknown_schedule", "\"1f1b\"", "\"2f2b\"", "interleaved"),
       framework_edit("bad_zero", "\"zero\": [0, 1]", "\"zero\": [0, 7]", "zero"),
@@ -150,7 +168,8 @@ std::vector<Broken> calibrations_and_frameworks() {
 std::vector<Broken> numbers() {
   std::vector<Broken> out;
   for (const char* text : {"0", "-1", "1e99", "1.5", "", "many", "99999999999999999999", " 32", "0x20"}) {
-    out.push_back({std::string("global_batch_") + text, predict_with({{"--global-batch", text}}), "--global-batch"});
+    out.push_back(
+        {std::string("global_batch_") + text, predict_with({{"--global-batch", text}}), "--global-batch"});
     out.push_back({std::string("seq_") + text, predict_with({{"--seq", text}}), "--seq"});
   }
   for (const char* text : {"0", "-3", "x", ""}) {
@@ -163,7 +182,8 @@ std::vector<Broken> numbers() {
     out.push_back({std::string("headroom_") + text, predict_with({{"--headroom", text}}), "--headroom"});
   }
   for (const char* text : {"0.5", "nan", "inf", "", "-2"}) {
-    out.push_back({std::string("expert_load_") + text, predict_with({{"--expert-load", text}}), "--expert-load"});
+    out.push_back(
+        {std::string("expert_load_") + text, predict_with({{"--expert-load", text}}), "--expert-load"});
   }
   out.push_back({"capacity_factor_zero", predict_with({{"--capacity-factor", "0"}}), "--capacity-factor"});
   return out;
@@ -171,7 +191,8 @@ std::vector<Broken> numbers() {
 
 std::vector<Broken> layouts() {
   return {
-      {"layout_heads", predict_with({{"--cluster", "h100-sxm:64"}, {"--layout", "tp=64"}}), "not divisible by tp 64"},
+      {"layout_heads", predict_with({{"--cluster", "h100-sxm:64"}, {"--layout", "tp=64"}}),
+       "not divisible by tp 64"},
       {"layout_gpus", predict_with({{"--layout", "dp=3,tp=2"}}), "8 GPUs"},
       {"layout_batch", predict_with({{"--global-batch", "30"}}), "global batch 30"},
       {"layout_seq", predict_with({{"--seq", "2047"}}), "2047"},
@@ -263,7 +284,8 @@ TEST(BrokenInputs, TheUnbrokenQuestionIsAnswered) {
 }
 
 TEST(BrokenInputs, FullStandardOutputIsSaid) {
-  const int status = std::system((quoted(TW_BINARY_DIR "/bin/trainwright") + " list gpus >/dev/full 2>/dev/null").c_str());
+  const int status =
+      std::system((quoted(TW_BINARY_DIR "/bin/trainwright") + " list gpus >/dev/full 2>/dev/null").c_str());
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 2);
 }

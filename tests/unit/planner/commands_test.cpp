@@ -18,21 +18,40 @@ Args joined_args(Args first, const Args& more) {
   return first;
 }
 Args predict(const Args& more = {}) {
-  return joined_args({"predict", "--model", "olmoe-1b-7b", "--cluster", "h100-sxm:8", "--global-batch", "32", "--seq",
-                      "4096", "--layout", "tp=2,ep=4,sp=1,zero=1,recompute=full"},
+  return joined_args({"predict", "--model", "olmoe-1b-7b", "--cluster", "h100-sxm:8", "--global-batch", "32",
+                      "--seq", "4096", "--layout", "tp=2,ep=4,sp=1,zero=1,recompute=full"},
                      more);
 }
 Args plan(const Args& more = {}) {
   return joined_args(
-      {"plan", "--model", "olmoe-1b-7b", "--cluster", "h100-sxm:8", "--global-batch", "32", "--seq", "4096"}, more);
+      {"plan", "--model", "olmoe-1b-7b", "--cluster", "h100-sxm:8", "--global-batch", "32", "--seq", "4096"},
+      more);
 }
 
-const Args kPredictKeys = {"schema",          "model",         "cluster",          "calibration",
-                           "framework",       "layout",        "global_batch",     "seq",
-                           "feasible",        "reasons",       "step_time_s",      "step_time_low_s",
-                           "step_time_high_s", "tokens_per_s", "unique_tokens_per_s", "parameters",
-                           "active_parameters", "tokens_per_s_per_gpu", "model_tflops_per_gpu", "mfu",
-                           "hfu",             "memory_gib",    "stages",           "terms"};
+const Args kPredictKeys = {"schema",
+                           "model",
+                           "cluster",
+                           "calibration",
+                           "framework",
+                           "layout",
+                           "global_batch",
+                           "seq",
+                           "feasible",
+                           "reasons",
+                           "step_time_s",
+                           "step_time_low_s",
+                           "step_time_high_s",
+                           "tokens_per_s",
+                           "unique_tokens_per_s",
+                           "parameters",
+                           "active_parameters",
+                           "tokens_per_s_per_gpu",
+                           "model_tflops_per_gpu",
+                           "mfu",
+                           "hfu",
+                           "memory_gib",
+                           "stages",
+                           "terms"};
 const Args kMemoryKeys = {"peak",   "parameters", "gradients",     "optimizer", "activations",
                           "logits", "temporary",  "communicators", "context",   "slack"};
 
@@ -40,7 +59,8 @@ void expect_prediction(const JsonView& p) {
   EXPECT_THAT(p.keys(), IsSupersetOf(kPredictKeys));
   EXPECT_THAT(p.at("memory_gib").keys(), testing::ElementsAreArray(kMemoryKeys));
   double parts = 0;
-  for (std::size_t i = 1; i < kMemoryKeys.size(); ++i) parts += p.at("memory_gib").at(kMemoryKeys[i]).number();
+  for (std::size_t i = 1; i < kMemoryKeys.size(); ++i)
+    parts += p.at("memory_gib").at(kMemoryKeys[i]).number();
   EXPECT_NEAR(parts, p.at("memory_gib").at("peak").number(), 1e-9 * parts);
   ASSERT_GT(p.at("stages").size(), 0u);
   double worst = 0, exposed = 0;
@@ -59,7 +79,8 @@ void expect_prediction(const JsonView& p) {
   EXPECT_NEAR(exposed, step, 1e-5 * step);  // terms are floats
   EXPECT_LT(p.at("step_time_low_s").number(), step);
   EXPECT_GT(p.at("step_time_high_s").number(), step);
-  EXPECT_NEAR(p.at("tokens_per_s").number() * step, p.at("global_batch").number() * p.at("seq").number(), 1e-3);
+  EXPECT_NEAR(p.at("tokens_per_s").number() * step, p.at("global_batch").number() * p.at("seq").number(),
+              1e-3);
 }
 
 TEST(Predict, JsonHasTheKeysOfTheContract) {
@@ -72,8 +93,9 @@ TEST(Predict, JsonHasTheKeysOfTheContract) {
 
 TEST(Predict, ALayoutThatDoesNotFitExitsThreeAndSaysByHowMuch) {
   const Workspace workspace;
-  const Args args = {"predict", "--model", "llama-3.1-70b", "--cluster", "h100-sxm:8", "--global-batch", "8",
-                     "--seq",   "4096",    "--layout",      "tp=8",      "--json",     "-"};
+  const Args args = {"predict", "--model", "llama-3.1-70b", "--cluster", "h100-sxm:8", "--global-batch",
+                     "8",       "--seq",   "4096",          "--layout",  "tp=8",       "--json",
+                     "-"};
   const Ran ran = workspace.run(args);
   EXPECT_EQ(ran.code, 3);
   const JsonView result = parse_json(ran.out, "stdout");
@@ -106,8 +128,8 @@ TEST(Plan, JsonHasTheKeysOfTheContract) {
   const JsonView result = parse_json(ran.out, "stdout");
   EXPECT_THAT(result.keys(), IsSupersetOf(Args{"schema", "model", "cluster", "searched", "layouts"}));
   const JsonView searched = result.at("searched");
-  EXPECT_THAT(searched.keys(), testing::ElementsAre("legal", "evaluated", "refused_by_memory", "pruned_by_bound",
-                                                    "seconds", "proven"));
+  EXPECT_THAT(searched.keys(), testing::ElementsAre("legal", "evaluated", "refused_by_memory",
+                                                    "pruned_by_bound", "seconds", "proven"));
   EXPECT_TRUE(searched.at("proven").boolean());
   EXPECT_EQ(searched.at("legal").integer(), searched.at("evaluated").integer() +
                                                 searched.at("refused_by_memory").integer() +
@@ -129,7 +151,8 @@ TEST(Plan, AgreesWithPredict) {
 
 TEST(Plan, CountsAnswerOverNumbersOfGpus) {
   const Workspace workspace;
-  const Ran ran = workspace.run(joined_args(plan(), {"--gpus", "2..8", "--json", "a.json", "--save", "p.json"}));
+  const Ran ran =
+      workspace.run(joined_args(plan(), {"--gpus", "2..8", "--json", "a.json", "--save", "p.json"}));
   ASSERT_EQ(ran.code, 0) << ran.err;
   EXPECT_THAT(ran.out, HasSubstr("smallest that fits"));
   const JsonView counts = load_json(workspace.path("a.json")).at("counts");
@@ -140,8 +163,8 @@ TEST(Plan, CountsAnswerOverNumbersOfGpus) {
 
 TEST(Plan, NothingFitsExitsThreeWithTheNearestMissesAndSavesNothing) {
   const Workspace workspace;
-  const Ran ran = workspace.run({"plan", "--model", "llama-3.1-405b", "--cluster", "h100-sxm:8", "--global-batch", "8",
-                                 "--seq", "4096", "--save", "p.json"});
+  const Ran ran = workspace.run({"plan", "--model", "llama-3.1-405b", "--cluster", "h100-sxm:8",
+                                 "--global-batch", "8", "--seq", "4096", "--save", "p.json"});
   EXPECT_EQ(ran.code, 3);
   EXPECT_THAT(ran.out, HasSubstr("no layout fits"));
   EXPECT_THAT(ran.out, HasSubstr("nearest first"));
@@ -150,8 +173,9 @@ TEST(Plan, NothingFitsExitsThreeWithTheNearestMissesAndSavesNothing) {
 
 TEST(Program, HelpAndVersionAnswer) {
   const Workspace workspace;
-  for (const Args& args : {Args{"--help"}, Args{"--version"}, Args{"plan", "--help"}, Args{"predict", "--help"},
-                           Args{"list", "--help"}, Args{"bench", "--help"}, Args{"list"}}) {
+  for (const Args& args :
+       {Args{"--help"}, Args{"--version"}, Args{"plan", "--help"}, Args{"predict", "--help"},
+        Args{"list", "--help"}, Args{"bench", "--help"}, Args{"list"}}) {
     const Ran ran = workspace.run(args);
     EXPECT_EQ(ran.code, 0);
     EXPECT_EQ(ran.err, "");

@@ -97,7 +97,8 @@ TEST_P(PlanOf, NearMissesDoNotFitAndTheirRemediesDo) {
 INSTANTIATE_TEST_SUITE_P(Small, PlanOf, testing::ValuesIn(kSmall),
                          [](const auto& each) { return "case" + std::to_string(each.index); });
 
-PlanResult plan_of(const Inputs& inputs, std::vector<std::int32_t> gpus, Objective objective = Objective::time) {
+PlanResult plan_of(const Inputs& inputs, std::vector<std::int32_t> gpus,
+                   Objective objective = Objective::time) {
   PlanSettings settings;
   settings.gpus = std::move(gpus), settings.objective = objective, settings.top = 4;
   return make_plan(inputs, settings);
@@ -136,7 +137,9 @@ TEST(Plan, ObjectivesChooseAmongNumbersOfGpus) {
   EXPECT_EQ(few.counts[few.answer].gpus, 32);
   EXPECT_EQ(time.counts[time.answer].gpus, 128);
   const PlanResult cost = plan_of(inputs, gpus, Objective::cost);
-  const auto gpu_seconds = [](const CountResult& count) { return count.gpus * count.best.front().cost.step_seconds; };
+  const auto gpu_seconds = [](const CountResult& count) {
+    return count.gpus * count.best.front().cost.step_seconds;
+  };
   EXPECT_LE(gpu_seconds(cost.counts[cost.answer]), gpu_seconds(cost.counts[1]));
   EXPECT_LE(gpu_seconds(cost.counts[cost.answer]), gpu_seconds(cost.counts[2]));
 }
@@ -167,7 +170,8 @@ TEST(Space, FixedKeysGoBeyondTheLimits) {
   const Problem problem(inputs, 32);
   EXPECT_EQ(space_of(problem, "").max_tp, 8);
   std::int64_t wide = 0, three = 0, ring = 0;
-  for_each_layout(space_of(problem, "tp=16"), problem.job, [&](const Layout& l, Link) { wide += l.tp == 16; });
+  for_each_layout(space_of(problem, "tp=16"), problem.job,
+                  [&](const Layout& l, Link) { wide += l.tp == 16; });
   for_each_layout(space_of(problem, "mb=3"), problem.job, [&](const Layout& l, Link) { three += l.mb == 3; });
   for_each_layout(space_of(problem, "cp_kind=ring,cp=2"), problem.job,
                   [&](const Layout& l, Link) { ring += l.cp_kind == CpKind::ring; });
