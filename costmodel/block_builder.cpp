@@ -26,7 +26,10 @@ Collective collective_of(Conversion conversion) {
 }  // namespace
 
 Builder::Builder(const EmitInput& input)
-    : input_(input), tokens_(static_cast<double>(input.key.mb) * input.seq / input.key.cp) {}
+    : input_(input), tokens_(static_cast<double>(input.key.mb) * input.seq / input.key.cp) {
+  constexpr std::size_t kUsualNodes = 48;
+  tensors_.reserve(kUsualNodes), nodes_.reserve(kUsualNodes);
+}
 
 Placement Builder::residual() const { return input_.key.sp ? cut(AxisName::seq) : kWhole; }
 
@@ -62,7 +65,7 @@ Bytes Builder::whole_bytes(const TensorSpec& spec) const {
 
 std::int64_t Builder::local_bytes(TensorId id) const { return bytes_of(at(id).spec); }
 
-std::int16_t Builder::push(OpList& list, Op op, const std::vector<std::int16_t>& after) {
+std::int16_t Builder::push(OpList& list, Op op, const OpRefs& after) {
   std::size_t slot = 0;
   for (const std::int16_t index : after) {
     if (index < 0 || list[static_cast<std::size_t>(index)].stream == op.stream) continue;
@@ -82,8 +85,7 @@ TensorId Builder::record(Node node, const TensorSpec& out) {
   tensor.producer = static_cast<std::int32_t>(nodes_.size());
   tensors_.push_back(std::move(tensor));
   nodes_.push_back(std::move(node));
-  const Ready ready = forward_ops(nodes_.back(), work_.forward, false);
-  at(id).ready = ready;
+  if (!input_.bytes_only) at(id).ready = forward_ops(nodes_.back(), work_.forward, false);
   return id;
 }
 
@@ -144,28 +146,28 @@ TensorId Builder::linear(const LinearSpec& spec, TensorId x) {
   return record(std::move(node), out);
 }
 
-TensorId Builder::pointwise(const PointwiseSpec& spec, std::vector<TensorId> inputs) {
+TensorId Builder::pointwise(const PointwiseSpec& spec, const Tensors& inputs) {
   Node node;
   node.kind = Kind::pointwise;
   node.name = spec.name;
   node.module = spec.module;
   node.term = spec.term;
   if (spec.keeps_input) node.needs = inputs;
-  node.inputs = std::move(inputs);
+  node.inputs = inputs;
   node.pointwise = spec;
   const TensorId out = record(std::move(node), spec.out);
   if (spec.keeps_output) nodes_.back().needs.push_back(out);
   return out;
 }
 
-TensorId Builder::attention(const AttentionSpec& spec, std::vector<TensorId> qkv) {
+TensorId Builder::attention(const AttentionSpec& spec, const Tensors& qkv) {
   Node node;
   node.kind = Kind::attention;
   node.name = spec.name;
   node.module = Module::core;
   node.term = Term::attention;
   node.needs = qkv;
-  node.inputs = std::move(qkv);
+  node.inputs = qkv;
   node.attention = spec;
   const TensorId out = record(std::move(node), spec.out);
   nodes_.back().needs.push_back(out);
@@ -211,6 +213,7 @@ TensorId Builder::add(TensorId residual, TensorId x) {
 }
 
 void Builder::host_sync(std::string_view name) {
+  if (input_.bytes_only) return;
   Op op;
   op.name = name;
   op.work = Synchronise{};
@@ -304,13 +307,14 @@ LayerWork Builder::finish(TensorId output) {
   mark_recomputed();
   mark_kept();
   measure();
-  const std::vector<std::int16_t>& last = at(output).ready.before;
+  if (input_.bytes_only) return std::move(work_);
+  const OpRefs& last = at(output).ready.before;
   work_.forward_output = last.empty() ? std::int16_t{-1} : last.back();
   hand_gradient(output, {}, gradient_of(at(output).spec.place));
   for (std::size_t i = nodes_.size(); i-- > 0;) backward_ops(nodes_[i]);
   for (const Node& node : nodes_) {
     if (node.kind != Kind::source) continue;
-    const std::vector<std::int16_t>& first = at(node.output).gradient.ready.before;
+    const OpRefs& first = at(node.output).gradient.ready.before;
     if (!first.empty()) work_.backward_output = first.back();
   }
   return std::move(work_);
@@ -326,7 +330,7 @@ Builder::Ready Builder::convert(OpList& list, const TensorSpec& spec, Conversion
   op.work = CollectiveWork{collective_of(conversion), group(spec.scope), whole_bytes(spec)};
   op.term = term;
   op.stream = Stream::network;
-  std::vector<std::int16_t> before = after.before;
+  OpRefs before = after.before;
   if (after.during >= 0) before.push_back(after.during);
   const bool piped = kernels().tp_overlap && term == Term::tp && conversion != Conversion::all_reduce;
   if (!piped) return {{push(list, op, before)}, -1};
@@ -403,11 +407,11 @@ Builder::Ready Builder::attention_ops(const Node& node, OpList& list, const Read
 }
 
 Builder::Ready Builder::forward_ops(const Node& node, OpList& list, bool replay) {
-  std::vector<std::int16_t> before;
+  OpRefs before;
   std::int16_t during = -1;
   for (const TensorId id : node.inputs) {
     const Ready& ready = at(id).ready;
-    before.insert(before.end(), ready.before.begin(), ready.before.end());
+    before.append(ready.before);
     during = std::max(during, ready.during);
   }
   Op op;
@@ -463,7 +467,7 @@ void Builder::hand_gradient(TensorId to, Ready ready, Placement place) {
     TW_CHECK(found.has_value());
     return convert(work_.backward, as, *found, from, spec.scope == Scope::attention ? Term::tp : Term::ep);
   };
-  std::vector<std::int16_t> both = settle(gradient.ready, gradient.place).before;
+  OpRefs both = settle(gradient.ready, gradient.place).before;
   for (const std::int16_t op : settle(ready, place).before) both.push_back(op);
   Op join;
   join.name = "join";
@@ -547,7 +551,7 @@ Builder::Ready Builder::regather(const Node& node) {
 void Builder::linear_backward(const Node& node, const Ready& gradient) {
   const Ready again = regather(node);
   const std::int16_t dgrad = push(work_.backward, linear_op(node, GemmPass::dgrad), gradient.before);
-  std::vector<std::int16_t> before = again.before;
+  OpRefs before = again.before;
   if (gradient.during >= 0) before.push_back(gradient.during);
   push(work_.backward, linear_op(node, GemmPass::wgrad), before);
   const bool column = node.linear.split == Split::column;
@@ -579,7 +583,7 @@ void Builder::backward_ops(Node& node) {
   const bool moves = node.kind == Kind::pointwise && node.pointwise.moves_rows;
   const Placement arrives = at(node.output).gradient.place;
   const Ready gradient = moves ? at(node.output).gradient.ready : gradient_for(node);
-  std::vector<std::int16_t> before = gradient.before;
+  OpRefs before = gradient.before;
   if (node.kind == Kind::linear) return linear_backward(node, gradient);
   if (gradient.during >= 0) before.push_back(gradient.during);
   if (node.kind == Kind::add) {

@@ -48,9 +48,9 @@ struct Evaluator::Cache {
   std::unordered_map<StateKey, std::unique_ptr<StateCost>, StateKeyHash> states;
   // The search visits layouts of one pass, then of one state, one after another.
   PassKey last_key;
-  const PassCost* last_pass = nullptr;
+  PassCost* last_pass = nullptr;
   StateKey last_state_key{};
-  const StateCost* last_state = nullptr;
+  StateCost* last_state = nullptr;
 
   // Between layouts: a chain that was handed out holds until the next one is asked for.
   void make_room() {
@@ -59,29 +59,31 @@ struct Evaluator::Cache {
     last_pass = nullptr, last_state = nullptr;
   }
 
-  const PassCost* pass(PassKey key) {
+  const PassCost* pass(PassKey key, bool priced) {
     key.recompute.full_layers = 0;  // which layers are recomputed is the step's matter
-    if (last_pass && key == last_key) return last_pass;
-    auto found = passes.find(key);
-    if (found == passes.end()) {
-      const EmitInput input{context.job.model, context.machine.profile, key, context.job.seq, settings.routing};
-      found = passes.emplace(key, std::make_unique<PassCost>(pass_cost(input, context.machine, pricer))).first;
+    const EmitInput input{context.job.model, context.machine.profile, key, context.job.seq, settings.routing};
+    if (!last_pass || !(key == last_key)) {
+      std::unique_ptr<PassCost>& slot = passes[key];
+      if (!slot) slot = std::make_unique<PassCost>(unpriced_pass(input));
+      last_key = key;
+      last_pass = slot.get();
     }
-    last_key = key;
-    return last_pass = found->second.get();
+    if (priced && !last_pass->priced) price_pass(*last_pass, input, pricer);
+    return last_pass;
   }
 
   const StateCost* state(const PassCost* pass, const Layout& l) {
     const bool inside = l.order == AxisOrder::tp_cp_ep_pp_dp;
     const StateKey key{pass, l.dp, l.hsdp, static_cast<std::int16_t>(l.zero), static_cast<std::int16_t>(l.offload),
                        static_cast<std::int16_t>(l.order), static_cast<std::int16_t>(inside ? l.pp : 0)};
-    if (last_state && key == last_state_key) return last_state;
-    auto found = states.find(key);
-    if (found == states.end()) {
-      found = states.emplace(key, std::make_unique<StateCost>(state_cost(*pass, l, context.job, context.machine))).first;
+    if (!last_state || !(key == last_state_key)) {
+      std::unique_ptr<StateCost>& slot = states[key];
+      if (!slot) slot = std::make_unique<StateCost>(state_cost(*pass, l, context.job, context.machine));
+      last_state_key = key;
+      last_state = slot.get();
     }
-    last_state_key = key;
-    return last_state = found->second.get();
+    if (pass->priced && !last_state->priced) *last_state = state_cost(*pass, l, context.job, context.machine);
+    return last_state;
   }
 };
 
@@ -91,17 +93,17 @@ Evaluator::Evaluator(const Job& job, const Machine& machine, const EvaluatorSett
 Evaluator::~Evaluator() = default;
 Evaluator::Evaluator(Evaluator&&) noexcept = default;
 
-Chain Evaluator::chain(const Layout& layout) {
+Chain Evaluator::chain(const Layout& layout, bool priced) {
   Chain chain{&layout, nullptr, nullptr, nullptr, nullptr};
   cache_->make_room();
   const PassKey key = pass_key(layout);
   if (layout.recompute.full && layout.recompute.full_layers > 0) {
     PassKey plain = key;
     plain.recompute = {};
-    chain.plain = cache_->pass(plain);
+    chain.plain = cache_->pass(plain, priced);
     chain.plain_state = cache_->state(chain.plain, layout);
   }
-  chain.pass = cache_->pass(key);
+  chain.pass = cache_->pass(key, priced);
   chain.state = cache_->state(chain.pass, layout);
   return chain;
 }
@@ -110,7 +112,13 @@ Cost Evaluator::cost(const Layout& layout) { return step_cost(cache_->context, c
 Cost Evaluator::cost(const Layout& layout, std::vector<StageDetail>& stages) {
   return step_cost(cache_->context, chain(layout), &stages);
 }
-Cost Evaluator::cost_if_fits(const Layout& layout) { return tw::cost_if_fits(cache_->context, chain(layout)); }
+// Memory before time: links are priced only for layouts that fit.
+Cost Evaluator::cost_if_fits(const Layout& layout) {
+  const Chain known = chain(layout, false);
+  const bool priced = known.pass->priced && known.state->priced && (!known.plain || known.plain->priced);
+  const Cost cost = tw::cost_if_fits(cache_->context, known);
+  return priced || !cost.fits ? cost : tw::cost_if_fits(cache_->context, chain(layout));
+}
 const StepContext& Evaluator::context() const { return cache_->context; }
 
 }  // namespace tw

@@ -11,7 +11,7 @@ namespace tw {
 struct EvaluatorSettings {
   Bytes headroom;         // of device memory left free
   Routing routing;
-  std::size_t most_passes = 20000;  // cached before the cache starts anew
+  std::size_t most_passes = 512;  // cached before the cache starts anew
 };
 
 class Evaluator {
@@ -27,7 +27,8 @@ class Evaluator {
   Cost cost_if_fits(const Layout& layout);
   const StepContext& context() const;
   // The cached links, for op lists and explanations.
-  Chain chain(const Layout& layout);
+  // Unpriced links know bytes alone.
+  Chain chain(const Layout& layout, bool priced = true);
 
  private:
   struct Cache;

@@ -35,7 +35,7 @@ void StageMemory::add_kept(const KindPass& pass, std::int64_t count) {
 
 void StageMemory::add_moment(const KindPass& pass, const KindState& state) {
   moment_ = std::max(moment_, pass.recomputed + pass.widest);
-  gathered_ = std::max(gathered_, state.gathered);
+  gathered_layer_ = std::max(gathered_layer_, state.gathered);
 }
 
 void StageMemory::hold(const HeldChunk& chunk) {
@@ -51,7 +51,8 @@ void StageMemory::hold(const HeldChunk& chunk) {
   }
   if (chunk.embedding) {
     add_states(chain_.state->embedding, 1);
-    add_moment(chain_.pass->embedding, chain_.state->embedding);
+    moment_ = std::max(moment_, chain_.pass->embedding.recomputed + chain_.pass->embedding.widest);
+    gathered_end_ = std::max(gathered_end_, chain_.state->embedding.gathered);
   }
   if (!chunk.head) return;
   // The head's micro-batch goes straight from forward to backward: one set of logits is alive.
@@ -61,14 +62,20 @@ void StageMemory::hold(const HeldChunk& chunk) {
   use_[MemoryPart::activations] -= logits;  // kept by the loss, shown as logits
   const double copies = context_.machine.profile->memory.logit_copies * static_cast<double>(2 * logits);
   use_[MemoryPart::logits] += logits + std::llround(copies);
-  gathered_ = std::max(gathered_, chunk.head_state->gathered);
+  gathered_end_ = std::max(gathered_end_, chunk.head_state->gathered);
+}
+
+// Of neighbours that are whole at once, at most one is an embedding or a head.
+std::int64_t StageMemory::gathered() const {
+  const double count = context_.machine.profile->state.gathered_layers;
+  const double largest = static_cast<double>(std::max(gathered_layer_, gathered_end_));
+  return std::llround(count <= 1 ? count * largest : largest + (count - 1) * static_cast<double>(gathered_layer_));
 }
 
 MemoryUse StageMemory::use() const {
   MemoryUse out = use_;
   const MemoryMechanisms& m = context_.machine.profile->memory;
-  const double layers = context_.machine.profile->state.gathered_layers;
-  out[MemoryPart::temporary] += moment_ + std::llround(layers * static_cast<double>(gathered_));
+  out[MemoryPart::temporary] += moment_ + gathered();
   const std::int64_t moving = out[MemoryPart::activations] + out[MemoryPart::temporary] + out[MemoryPart::logits];
   out[MemoryPart::slack] = std::llround(m.allocator_slack * static_cast<double>(moving));
   return out;

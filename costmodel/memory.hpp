@@ -26,12 +26,13 @@ class StageMemory {
   void add_states(const KindState& state, std::int64_t count);
   void add_kept(const KindPass& pass, std::int64_t count);
   void add_moment(const KindPass& pass, const KindState& state);
+  std::int64_t gathered() const;
 
   const StepContext& context_;
   const Chain& chain_;
   MemoryUse use_;
   std::int64_t moment_ = 0;    // the largest temporary of any layer held
-  std::int64_t gathered_ = 0;  // the largest gathered layer
+  std::int64_t gathered_layer_ = 0, gathered_end_ = 0;  // the largest gathered layer, and embedding or head
 };
 
 // Bytes of local logits in bf16 for one micro-batch on a rank of tp.

@@ -29,15 +29,8 @@ LayerTime weight_half(const PricedList& whole) {
   return time;
 }
 
-KindPass priced(const LayerWork& work, const PassLinks& links, const Machine& machine, Pricer& pricer) {
+KindPass unpriced(const LayerWork& work) {
   KindPass out;
-  const double slowdown = machine.calibration->compute_slowdown();
-  out.forward = pricer.price(work.forward, work.forward_output, links);
-  out.backward = pricer.price(work.backward, work.backward_output, links);
-  out.f = resolve(out.forward, {}, slowdown);
-  out.b = resolve(out.backward, {}, slowdown);
-  out.input = resolve(input_half(out.backward), {}, slowdown);
-  out.w = weight_half(out.backward);
   for (const Weight& weight : work.weights) {
     (weight.scope == Scope::expert ? out.weights.expert : out.weights.attention) += weight.local;
     if (weight.sequence_partial) out.weights.sequence_partial += weight.local;
@@ -48,18 +41,36 @@ KindPass priced(const LayerWork& work, const PassLinks& links, const Machine& ma
   return out;
 }
 
+void price_kind(KindPass& pass, const LayerWork& work, const PassLinks& links, Pricer& pricer) {
+  const double slowdown = pricer.machine().calibration->compute_slowdown();
+  pass.forward = pricer.price(work.forward, work.forward_output, links);
+  pass.backward = pricer.price(work.backward, work.backward_output, links);
+  pass.f = resolve(pass.forward, {}, slowdown);
+  pass.b = resolve(pass.backward, {}, slowdown);
+  pass.input = resolve(input_half(pass.backward), {}, slowdown);
+  pass.w = weight_half(pass.backward);
+}
+
 }  // namespace
 
-PassCost pass_cost(const EmitInput& input, const Machine& machine, Pricer& pricer) {
+PassCost unpriced_pass(EmitInput input) {
+  input.bytes_only = true;
   PassCost out;
-  out.links = pass_links(machine, input.key);
-  pricer.set(input.key.dispatch, input.key.precision);
-  for (const LayerKind& kind : input.model->kinds) {
-    out.kinds.push_back(priced(emit_layer(input, kind), out.links, machine, pricer));
-  }
-  out.embedding = priced(emit_embedding(input), out.links, machine, pricer);
-  out.head = priced(emit_head(input), out.links, machine, pricer);
+  for (const LayerKind& kind : input.model->kinds) out.kinds.push_back(unpriced(emit_layer(input, kind)));
+  out.embedding = unpriced(emit_embedding(input));
+  out.head = unpriced(emit_head(input));
   return out;
+}
+
+void price_pass(PassCost& pass, const EmitInput& input, Pricer& pricer) {
+  pass.links = pass_links(pricer.machine(), input.key);
+  pricer.set(input.key.dispatch, input.key.precision);
+  for (std::size_t i = 0; i < pass.kinds.size(); ++i) {
+    price_kind(pass.kinds[i], emit_layer(input, input.model->kinds[i]), pass.links, pricer);
+  }
+  price_kind(pass.embedding, emit_embedding(input), pass.links, pricer);
+  price_kind(pass.head, emit_head(input), pass.links, pricer);
+  pass.priced = true;
 }
 
 }  // namespace tw

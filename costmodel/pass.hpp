@@ -28,8 +28,12 @@ struct PassCost {
   PassLinks links;
   std::vector<KindPass> kinds;  // in the order of Model::kinds
   KindPass embedding, head;
+  bool priced = false;
 };
 
-PassCost pass_cost(const EmitInput& input, const Machine& machine, Pricer& pricer);
+// Memory before time: unpriced, a pass knows its bytes; most passes of a search never fit and are
+// never priced.
+PassCost unpriced_pass(EmitInput input);
+void price_pass(PassCost& pass, const EmitInput& input, Pricer& pricer);
 
 }  // namespace tw

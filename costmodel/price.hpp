@@ -52,6 +52,7 @@ std::string unpriced_because(Precision precision, const Gpu& gpu, const Calibrat
 class Pricer {
  public:
   Pricer(const Machine& machine, Precision precision) : machine_(machine), precision_(precision) {}
+  const Machine& machine() const { return machine_; }
   void set(Dispatch how, Precision precision) { dispatch_ = how, precision_ = precision; }
   PricedOp price(const Op& op, const PassLinks& links);
   PricedList price(const OpList& ops, std::int16_t output, const PassLinks& links);

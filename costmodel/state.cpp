@@ -70,9 +70,17 @@ double part(std::int64_t attention, const Groups& a, std::int64_t expert, const 
   return static_cast<double>(attention) / a.shard.ranks + static_cast<double>(expert) / e.shard.ranks;
 }
 
+// Which traffic every micro-batch has, and whether gradients are kept cut: summed over micro-batches
+// before they are reduced, they are whole (no-sync; Zhao et al. 2023, arXiv 2304.11277, section 3.3.3).
+struct Schedule {
+  bool gather_every, reduce_every, cut_gradients;
+  bool priced;  // else bytes alone
+};
+
 // Bytes by ZeRO stage. With a low-precision copy: bf16 parameters, then fp32 master and two moments
-// as optimizer state. Without: the parameters themselves are the master.
-void fill_bytes(KindState& out, const LocalWeights& w, const Traffic& t) {
+// as optimizer state. Without: the parameters themselves are the master, and with ZeRO-2 a cut one beside
+// what the first forward gathered (FSDP's SHARD_GRAD_OP; arXiv 2304.11277, section 3.2).
+void fill_bytes(KindState& out, const LocalWeights& w, const Traffic& t, Schedule when) {
   const StateMechanisms& s = t.state();
   const auto bytes = [&](DType dtype, bool cut) {
     const double elements = part(w.attention, t.groups.attention, w.expert, t.groups.expert, cut);
@@ -80,7 +88,8 @@ void fill_bytes(KindState& out, const LocalWeights& w, const Traffic& t) {
   };
   const int zero = t.layout.zero;
   out.parameters = bytes(s.low_precision_copy ? DType::bf16 : s.master, zero >= 3);
-  out.gradients = bytes(s.gradient, zero >= 2);
+  if (zero == 2 && !s.low_precision_copy) out.parameters = bytes(s.master, true) + bytes(s.gather, false);
+  out.gradients = bytes(s.gradient, when.cut_gradients);
   out.moments = 2 * bytes(s.moments, zero >= 1) + (s.low_precision_copy ? bytes(s.master, zero >= 1) : 0);
   if (t.layout.offload == Offload::optimizer) out.moments = 0;
   if (zero >= 3) out.gathered = bytes(s.gather, false);
@@ -109,13 +118,10 @@ void wait_for(LayerTime& time, const PricedOp& op) {
   time.terms.add(op.term, op.curve, op.seconds, op.spread);
 }
 
-struct Schedule {
-  bool gather_every, reduce_every;
-};
-
 KindState kind_state(const KindPass& pass, const LocalWeights& weights, const Traffic& t, Schedule when) {
   KindState out;
-  fill_bytes(out, weights, t);
+  fill_bytes(out, weights, t, when);
+  if (!when.priced) return out;
   out.optimizer = optimizer_seconds(weights, t);
   const PricedOp gather = t.gather(weights), reduce = t.reduce(weights);
   out.gather = gather.seconds, out.reduce = reduce.seconds;
@@ -170,11 +176,22 @@ std::int64_t communicator_bytes(const Layout& l, const Job& job, const Calibrati
   return bytes;
 }
 
+// Norms and routers under sequence parallelism: one all-reduce a step of what a stage holds
+// (Megatron-LM coalesces them; Korthikanti et al. 2022, section 4.2.2, makes them partial sums).
+double tp_reduce_seconds(const PassCost& pass, const Traffic& t, const Job& job) {
+  if (t.layout.tp == 1) return 0;
+  std::int64_t elements = pass.head.weights.sequence_partial;
+  for (const std::uint8_t kind : job.model->layer_kind) elements += pass.kinds[kind].weights.sequence_partial / t.layout.pp;
+  const Bytes bytes(elements * size_of(t.state().reduce));
+  return t.machine.calibration->collective(Collective::all_reduce, pass.links.tp, bytes).time.value;
+}
+
 // First and last stage hold the table; their gradients are all-reduced between the two.
 void add_tied_head(StateCost& out, const PassCost& pass, const Traffic& t, Schedule when) {
   LocalWeights weights = pass.head.weights;
   weights.attention += pass.embedding.weights.attention;
   out.tied_head = kind_state(pass.head, weights, t, when);
+  if (!when.priced) return;
   const GroupLinks link = stage_hop(t.layout, *t.machine.fabric);
   const Bytes table(pass.embedding.weights.attention * size_of(t.state().reduce));
   out.tied_reduce = t.machine.calibration->collective(Collective::all_reduce, link, table).time.value;
@@ -187,15 +204,19 @@ StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job,
   const Traffic traffic{layout, machine, groups};
   const StateMechanisms& s = machine.profile->state;
   StateCost out;
-  out.send = send_seconds(layout, job, machine);
+  out.priced = pass.priced;
+  if (pass.priced) out.send = send_seconds(layout, job, machine);
   out.communicators = communicator_bytes(layout, job, *machine.calibration);
   out.gathers_every = layout.zero >= 3;
   out.reduces_every = layout.zero >= 3 || (layout.zero == 2 && s.reduce_every_microbatch);
-  const Schedule when{out.gathers_every, out.reduces_every};
+  const bool cut = out.reduces_every || (layout.zero == 2 && microbatches(layout, job) == 1);
+  const Schedule when{out.gathers_every, out.reduces_every, cut, pass.priced};
   for (const KindPass& kind : pass.kinds) out.kinds.push_back(kind_state(kind, kind.weights, traffic, when));
   out.embedding = kind_state(pass.embedding, pass.embedding.weights, traffic, when);
   out.head = kind_state(pass.head, pass.head.weights, traffic, when);
+  if (pass.priced) out.tp_reduce = tp_reduce_seconds(pass, traffic, job);
   if (job.model->tied_embeddings && layout.pp > 1) add_tied_head(out, pass, traffic, when);
+  if (!pass.priced) return out;
   out.gather = traffic.gather(pass.kinds.front().weights);
   out.reduce = traffic.reduce(pass.kinds.front().weights);
   return out;

@@ -26,10 +26,12 @@ struct StateCost {
   KindState tied_head;          // of a head that reads the table of an embedding on another stage: holds a copy
   double tied_reduce = 0;       // seconds to sum the gradients of the two copies (Megatron's embedding group)
   PricedOp gather, reduce;      // of the first kind of layer: their curve, spread and source
+  double tp_reduce = 0;         // seconds to sum, over tp, gradients of weights read on cut tokens, once a step
   bool gathers_every = false;   // every micro-batch, forward and backward
   bool reduces_every = false;
   double send = 0;                 // seconds to hand one micro-batch to the next stage (dp gives pp)
   std::int64_t communicators = 0;  // bytes
+  bool priced = false;             // as its pass was: else only the bytes are filled
 };
 
 StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job, const Machine& machine);

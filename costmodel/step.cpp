@@ -256,7 +256,8 @@ class Step {
     const StateCost& state = *c_.state;
     const bool early = x_.machine.profile->state.overlap_gather;
     t.add(Term::gather, state.gather.curve, early ? extra.first : extra.gathers, state.gather.spread);
-    t.add(Term::reduce, state.reduce.curve, extra.last + (copies_table() ? state.tied_reduce : 0), state.reduce.spread);
+    const double sums = state.tp_reduce + (copies_table() ? state.tied_reduce : 0);
+    t.add(Term::reduce, state.reduce.curve, extra.last + sums, state.reduce.spread);
     const double norm = x_.machine.calibration->synchronise().value;
     t.add(Term::optimizer, CurveId::elementwise, extra.optimizer + norm, 0);
     t.add(Term::host, CurveId::host, x_.per_step, 0);

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "costmodel/blocks/small_list.hpp"
 #include "costmodel/placement.hpp"
 #include "costmodel/program/work.hpp"
 
@@ -14,6 +15,8 @@ namespace tw {
 struct TensorId {
   std::int32_t index = -1;
 };
+using Tensors = SmallList<TensorId, 6>;
+using OpRefs = SmallList<std::int16_t, 16>;  // indices into an op list
 
 // rows x width elements of the whole tp group (etp group for expert tensors); the placement says
 // which part a rank holds.
@@ -80,8 +83,8 @@ class Builder {
   // Over the last `width` features (0: all of x).
   TensorId norm(std::string_view name, TensorId x, Module module = Module::norm, std::int64_t width = 0);
   TensorId linear(const LinearSpec& spec, TensorId x);
-  TensorId pointwise(const PointwiseSpec& spec, std::vector<TensorId> inputs);
-  TensorId attention(const AttentionSpec& spec, std::vector<TensorId> qkv);
+  TensorId pointwise(const PointwiseSpec& spec, const Tensors& inputs);
+  TensorId attention(const AttentionSpec& spec, const Tensors& qkv);
   TensorId require(TensorId x, Placement need);
   TensorId exchange(std::string_view name, TensorId x, const TensorSpec& out, const Work& work, Term term);
   TensorId add(TensorId residual, TensorId x);
@@ -97,7 +100,7 @@ class Builder {
   // Ops that must be done before a reader starts, and one that must be done before the reader ends
   // (the rest of a collective that is cut up and runs under its GEMM).
   struct Ready {
-    std::vector<std::int16_t> before;
+    OpRefs before;
     std::int16_t during = -1;
   };
   struct Gradient {
@@ -116,9 +119,9 @@ class Builder {
     Kind kind = Kind::source;
     Module module = Module::other;
     std::string_view name;
-    std::vector<TensorId> inputs;
+    Tensors inputs;
     TensorId output;
-    std::vector<TensorId> needs;  // tensors its backward reads
+    Tensors needs;  // tensors its backward reads
     LinearSpec linear;
     PointwiseSpec pointwise;
     AttentionSpec attention;
@@ -140,7 +143,7 @@ class Builder {
   Bytes whole_bytes(const TensorSpec& spec) const;
 
   TensorId record(Node node, const TensorSpec& out);
-  static std::int16_t push(OpList& list, Op op, const std::vector<std::int16_t>& after);
+  static std::int16_t push(OpList& list, Op op, const OpRefs& after);
   Ready convert(OpList& list, const TensorSpec& spec, Conversion conversion, const Ready& after, Term term);
   Op linear_op(const Node& node, GemmPass pass) const;
   Ready attention_ops(const Node& node, OpList& list, const Ready& after, bool backward, Term term) const;

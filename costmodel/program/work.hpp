@@ -57,6 +57,7 @@ struct EmitInput {
   PassKey key;
   std::int32_t seq = 0;
   Routing routing;
+  bool bytes_only = false;  // weights and kept bytes, no op lists: a third of the work
 };
 
 LayerWork emit_layer(const EmitInput& input, const LayerKind& kind);

@@ -67,9 +67,13 @@ struct Run {
   Run(const Run&) = delete;
 
   Evaluator evaluator(const Model& model, Bytes headroom = Bytes(0)) const {
-    return {{&model, kBatch, kSeq, cluster.gpus}, {&cluster, &fabric, &calibration, &profile}, {headroom, {}, 20000}};
+    return {{&model, kBatch, kSeq, cluster.gpus},
+            {&cluster, &fabric, &calibration, &profile},
+            {headroom, {}, 20000}};
   }
-  double seconds(const Model& model, const Layout& layout) const { return evaluator(model).cost(layout).step_seconds; }
+  double seconds(const Model& model, const Layout& layout) const {
+    return evaluator(model).cost(layout).step_seconds;
+  }
 };
 
 const Run& base(std::int32_t gpus) {
@@ -77,7 +81,9 @@ const Run& base(std::int32_t gpus) {
   return gpus == 8 ? one : gpus == 64 ? many : pods;
 }
 
-bool not_above(double a, double b) { return a <= b * (1 + 1e-6); }
+bool not_above(double a, double b) {
+  return a <= b * (1 + 1e-6);
+}
 
 RC_GTEST_PROP(Chain, TermsSumToTheStepAndAreNotNegative, ()) {
   const Model& model = any_model();
@@ -132,19 +138,23 @@ Cluster with_fault(Cluster cluster, FaultKind kind, std::int32_t node, std::int3
 RC_GTEST_PROP(Chain, ALostNicOfOneNodeChangesNothing, ()) {
   const Model& model = any_model();
   const Layout l = any_legal(model, 8);
-  const Run hurt(with_fault(base(8).cluster, FaultKind::nic, 0, *rc::gen::inRange(0, 8)), base(8).calibration);
+  const Run hurt(with_fault(base(8).cluster, FaultKind::nic, 0, *rc::gen::inRange(0, 8)),
+                 base(8).calibration);
   RC_ASSERT(hurt.seconds(model, l) == base(8).seconds(model, l));
 }
 
-bool crosses_nodes(const GroupLinks& links) { return links.nodes > 1; }
+bool crosses_nodes(const GroupLinks& links) {
+  return links.nodes > 1;
+}
 
 // Over 64 GPUs: every group that lies inside nodes costs the same; those between nodes, the hop of the
 // pipeline too, cost more whichever node is hurt.
 RC_GTEST_PROP(Chain, ALostNicChangesWhatCrossesIt, ()) {
   const Model& model = any_model();
   const Layout l = any_legal(model, 64);
-  const Run hurt(with_fault(base(64).cluster, FaultKind::nic, *rc::gen::inRange(0, 8), *rc::gen::inRange(0, 8)),
-                 base(64).calibration);
+  const Run hurt(
+      with_fault(base(64).cluster, FaultKind::nic, *rc::gen::inRange(0, 8), *rc::gen::inRange(0, 8)),
+      base(64).calibration);
   Evaluator before = base(64).evaluator(model), after = hurt.evaluator(model);
   const Chain a = before.chain(l), b = after.chain(l);
   for (const auto link : {&PassLinks::tp, &PassLinks::cp, &PassLinks::ep, &PassLinks::etp}) {
@@ -161,8 +171,9 @@ RC_GTEST_PROP(Chain, ALostNicChangesWhatCrossesIt, ()) {
 RC_GTEST_PROP(Chain, ALostNvswitchEdgeChangesWhatCrossesIt, ()) {
   const Model& model = any_model();
   const Layout l = any_legal(model, 64);
-  const Run hurt(with_fault(base(64).cluster, FaultKind::nvswitch, *rc::gen::inRange(0, 8), *rc::gen::inRange(0, 8)),
-                 base(64).calibration);
+  const Run hurt(
+      with_fault(base(64).cluster, FaultKind::nvswitch, *rc::gen::inRange(0, 8), *rc::gen::inRange(0, 8)),
+      base(64).calibration);
   Evaluator before = base(64).evaluator(model), after = hurt.evaluator(model);
   const Chain a = before.chain(l), b = after.chain(l);
   for (const auto link : {&PassLinks::tp, &PassLinks::cp, &PassLinks::ep, &PassLinks::etp}) {
@@ -177,8 +188,9 @@ RC_GTEST_PROP(Chain, ALostNvswitchEdgeChangesWhatCrossesIt, ()) {
 RC_GTEST_PROP(Chain, ALostUplinkChangesWhatCrossesPods, ()) {
   const Model& model = any_model();
   const Layout l = any_legal(model, 512);
-  const Run hurt(with_fault(base(512).cluster, FaultKind::leaf_uplink, *rc::gen::inRange(0, 2), *rc::gen::inRange(0, 8)),
-                 base(512).calibration);
+  const Run hurt(
+      with_fault(base(512).cluster, FaultKind::leaf_uplink, *rc::gen::inRange(0, 2), *rc::gen::inRange(0, 8)),
+      base(512).calibration);
   Evaluator before = base(512).evaluator(model), after = hurt.evaluator(model);
   const Chain a = before.chain(l), b = after.chain(l);
   for (const auto link : {&PassLinks::tp, &PassLinks::cp, &PassLinks::ep, &PassLinks::etp}) {

@@ -26,10 +26,12 @@ void add(Flop& sum, const Op& op) {
   if (const auto* g = std::get_if<GemmShape>(&op.work)) {
     by_pass(g->pass, 2.0 * static_cast<double>(g->m) * static_cast<double>(g->n) * static_cast<double>(g->k));
   } else if (const auto* e = std::get_if<GroupedGemmShape>(&op.work)) {
-    by_pass(e->pass, 2.0 * static_cast<double>(e->groups) * e->rows * static_cast<double>(e->n) * static_cast<double>(e->k));
+    by_pass(e->pass, 2.0 * static_cast<double>(e->groups) * e->rows * static_cast<double>(e->n) *
+                         static_cast<double>(e->k));
   } else if (const auto* a = std::get_if<AttentionShape>(&op.work)) {
     const double pairs = a->pairs * static_cast<double>(a->batch * a->heads) * op.share;
-    (a->backward ? sum.attention_backward : sum.attention) += 2 * pairs * static_cast<double>(a->head_dim + a->value_dim);
+    (a->backward ? sum.attention_backward : sum.attention) +=
+        2 * pairs * static_cast<double>(a->head_dim + a->value_dim);
   }
 }
 
@@ -75,7 +77,8 @@ Recompute any_recompute() {
   return r;
 }
 
-LayerWork emitted(const Model& model, const Profile& profile, const PassKey& key, const LayerKind* kind = nullptr) {
+LayerWork emitted(const Model& model, const Profile& profile, const PassKey& key,
+                  const LayerKind* kind = nullptr) {
   return emit_layer({&model, &profile, key, 4096, {}}, kind ? *kind : model.kinds[0]);
 }
 
@@ -98,8 +101,12 @@ void check_flops(bool moe) {
   RC_ASSERT(same(cut.attention, cut.attention_backward));
 }
 
-RC_GTEST_PROP(Conservation, FlopsOfADenseLayerSummedOverRanks, ()) { check_flops(false); }
-RC_GTEST_PROP(Conservation, FlopsOfAnMoeLayerSummedOverRanks, ()) { check_flops(true); }
+RC_GTEST_PROP(Conservation, FlopsOfADenseLayerSummedOverRanks, ()) {
+  check_flops(false);
+}
+RC_GTEST_PROP(Conservation, FlopsOfAnMoeLayerSummedOverRanks, ()) {
+  check_flops(true);
+}
 
 // One replica of attention weights is cut over tp: cut weights add up, whole ones are equal on every
 // rank. Experts are cut over ep x etp.
@@ -147,7 +154,8 @@ RC_GTEST_PROP(Conservation, BackwardCollectivesAreTransposesOfForwardOnes, ()) {
   key.sp = key.tp > 1;
   const LayerWork work = emitted(model, profile, key);
   Moved expected;
-  for (const auto& [what, bytes] : moved(work.forward)) expected[{what.first, transposed(what.second)}] += bytes;
+  for (const auto& [what, bytes] : moved(work.forward))
+    expected[{what.first, transposed(what.second)}] += bytes;
   RC_ASSERT(moved(work.backward) == expected);
 }
 
@@ -180,7 +188,9 @@ void check_order(const OpList& ops) {
   }
 }
 
-Model with_latent(bool moe) { return load_model(test::scenario("models", moe ? "deepseek-v2-lite" : "deepseek-v3")); }
+Model with_latent(bool moe) {
+  return load_model(test::scenario("models", moe ? "deepseek-v2-lite" : "deepseek-v3"));
+}
 
 RC_GTEST_PROP(Conservation, OpsWaitForEarlierOnes, ()) {
   const bool moe = *rc::gen::arbitrary<bool>();
@@ -237,15 +247,14 @@ RC_GTEST_PROP(Conservation, ReplaysOfACheckpointFollowTheForwardOrder, ()) {
   const Model model = any_model(moe);
   const Profile profile = test::megatron();
   PassKey key = any_key(moe);
-  key.recompute.modules = static_cast<std::uint8_t>(any_of({Recompute::attention, Recompute::mlp,
-                                                            Recompute::attention | Recompute::mlp,
-                                                            Recompute::mlp | Recompute::norm,
-                                                            Recompute::mlp | Recompute::moe_act,
-                                                            Recompute::attention | Recompute::core | Recompute::norm}));
+  key.recompute.modules = static_cast<std::uint8_t>(
+      any_of({Recompute::attention, Recompute::mlp, Recompute::attention | Recompute::mlp,
+              Recompute::mlp | Recompute::norm, Recompute::mlp | Recompute::moe_act,
+              Recompute::attention | Recompute::core | Recompute::norm}));
   const LayerWork work = emitted(model, profile, key);
-  const std::vector<std::string_view> halves[] = {
-      {"norm", "qkv", "rope", "attention", "attention_out"},
-      {"norm", "mlp_up", "router", "top_k", "permute", "sort", "expert_up", "activation", "mlp_down", "expert_down"}};
+  const std::vector<std::string_view> halves[] = {{"norm", "qkv", "rope", "attention", "attention_out"},
+                                                  {"norm", "mlp_up", "router", "top_k", "permute", "sort",
+                                                   "expert_up", "activation", "mlp_down", "expert_down"}};
   for (const auto& order : halves) {
     std::ptrdiff_t last = -1;
     for (const Op& op : work.backward) {

@@ -9,7 +9,9 @@
 namespace tw {
 namespace {
 
-double any_seconds() { return *rc::gen::inRange(0, 200) / 100.0; }
+double any_seconds() {
+  return *rc::gen::inRange(0, 200) / 100.0;
+}
 
 PricedOp any_op(std::int16_t index) {
   PricedOp op;
@@ -30,7 +32,8 @@ PricedList any_list() {
   list.ops.front().stream = list.ops.back().stream = Stream::compute;
   list.ops.front().term = list.ops.back().term = Term::gemm;
   for (int i = 0; i < count; ++i) {
-    if (list.ops[static_cast<std::size_t>(i)].stream == Stream::network) list.ops.back().after[1] = static_cast<std::int16_t>(i);
+    if (list.ops[static_cast<std::size_t>(i)].stream == Stream::network)
+      list.ops.back().after[1] = static_cast<std::int16_t>(i);
   }
   list.output = static_cast<std::int16_t>(count - 1);
   return list;
@@ -50,16 +53,20 @@ double sum(const TermSeconds& terms) {
   return all;
 }
 
-bool near(double a, double b) { return std::abs(a - b) <= 1e-5 * (1 + std::max(a, b)); }
+bool near(double a, double b) {
+  return std::abs(a - b) <= 1e-5 * (1 + std::max(a, b));
+}
 
 RC_GTEST_PROP(ResolveProperty, TermsSumToThePeriodWhichCoversAllCompute, ()) {
   const PricedList list = any_list();
   const PricedOp gather = any_state(Term::gather), reduce = any_state(Term::reduce);
-  const StateOps state{*rc::gen::arbitrary<bool>() ? &gather : nullptr, *rc::gen::arbitrary<bool>() ? &reduce : nullptr};
+  const StateOps state{*rc::gen::arbitrary<bool>() ? &gather : nullptr,
+                       *rc::gen::arbitrary<bool>() ? &reduce : nullptr};
   const double slowdown = 1 + *rc::gen::inRange(0, 30) / 100.0;
   const LayerTime t = resolve(list, state, slowdown);
   double compute = 0, host = 0;
-  for (const PricedOp& op : list.ops) compute += op.stream == Stream::compute ? op.seconds : 0, host += op.host;
+  for (const PricedOp& op : list.ops)
+    compute += op.stream == Stream::compute ? op.seconds : 0, host += op.host;
   RC_ASSERT(near(t.busy, compute));
   RC_ASSERT(t.seconds >= compute - 1e-9);
   RC_ASSERT(t.seconds >= host - 1e-9 || t.seconds >= compute - 1e-9);
@@ -96,7 +103,8 @@ PricedList scaled_network(PricedList list, double factor) {
 RC_GTEST_PROP(ResolveProperty, FasterIsNeverSlower, ()) {
   const PricedList list = any_list();
   const PricedOp gather = any_state(Term::gather), reduce = any_state(Term::reduce);
-  const StateOps state{*rc::gen::arbitrary<bool>() ? &gather : nullptr, *rc::gen::arbitrary<bool>() ? &reduce : nullptr};
+  const StateOps state{*rc::gen::arbitrary<bool>() ? &gather : nullptr,
+                       *rc::gen::arbitrary<bool>() ? &reduce : nullptr};
   const double slowdown = 1 + *rc::gen::inRange(0, 30) / 100.0, factor = *rc::gen::inRange(0, 100) / 100.0;
   const double before = resolve(list, state, slowdown).seconds;
   PricedOp quick_gather = gather, quick_reduce = reduce;
@@ -104,7 +112,8 @@ RC_GTEST_PROP(ResolveProperty, FasterIsNeverSlower, ()) {
   const StateOps quick{state.gather ? &quick_gather : nullptr, state.reduce ? &quick_reduce : nullptr};
   RC_ASSERT(resolve(scaled_network(list, factor), quick, slowdown).seconds <= before + 1e-6);
   PricedList one = list;
-  one.ops[static_cast<std::size_t>(*rc::gen::inRange<int>(0, static_cast<int>(list.ops.size())))].seconds *= factor;
+  one.ops[static_cast<std::size_t>(*rc::gen::inRange<int>(0, static_cast<int>(list.ops.size())))].seconds *=
+      factor;
   RC_ASSERT(resolve(one, state, slowdown).seconds <= before + 1e-6);
 }
 

@@ -10,12 +10,15 @@
 namespace tw {
 namespace {
 
-JsonView published() { return load_json(scenarios_folder() + "/parameter_counts/published.json").at("models"); }
+JsonView published() {
+  return load_json(scenarios_folder() + "/parameter_counts/published.json").at("models");
+}
 
 void expect_total(const JsonView& row, const ParameterCount& count) {
   const std::int64_t printed = row.at("parameters").integer();
   const std::int64_t allowed = row.at("exact").boolean() ? 0 : row.at("last_digit").integer();
-  EXPECT_LE(std::abs(count.total - printed), allowed) << row.at("model").string() << " counts " << count.total;
+  EXPECT_LE(std::abs(count.total - printed), allowed)
+      << row.at("model").string() << " counts " << count.total;
 }
 
 // "counts_embedding": whether the published active number holds the look-up table.

@@ -10,10 +10,14 @@
 namespace tw {
 namespace {
 
-double flops(const char* model, std::int32_t seq) { return model_flops_per_token(load_model(model), seq).value; }
+double flops(const char* model, std::int32_t seq) {
+  return model_flops_per_token(load_model(model), seq).value;
+}
 
 // 3 * 2 * (s+1)/2 * layers * heads * (dims of q k and v)
-double attention(double layers, double seq, double features) { return 3 * (seq + 1) * layers * features; }
+double attention(double layers, double seq, double features) {
+  return 3 * (seq + 1) * layers * features;
+}
 
 // Narayanan et al. 2021 (arXiv 2104.04473), appendix, without recomputation (72 for 96) and with the causal
 // half: 72 l h^2 (1 + s/12h + V/12lh) a token. Theirs leaves out biases and norms: below one in 10,000.
@@ -24,7 +28,8 @@ TEST(ModelFlops, Gpt3) {
 
 // 6 per parameter outside the table: 8030261248 - 128256*4096; 32 layers, 32 heads of 128 + 128.
 TEST(ModelFlops, Llama8b) {
-  EXPECT_DOUBLE_EQ(flops("llama-3.1-8b", 8192), 6 * (8030261248.0 - 128256 * 4096.0) + attention(32, 8192, 32 * 256));
+  EXPECT_DOUBLE_EQ(flops("llama-3.1-8b", 8192),
+                   6 * (8030261248.0 - 128256 * 4096.0) + attention(32, 8192, 32 * 256));
 }
 
 // The tied table is the head too: 1235814400 in all count; 16 layers, 32 heads of 64 + 64.
@@ -55,14 +60,16 @@ TEST(ModelFlops, Qwen3Moe) {
 TEST(ModelFlops, GptOssWindows) {
   const double active = 20914757184.0 - 24 * 28 * (3.0 * 2880 * 2880 + 3 * 2880) - 201088 * 2880.0;
   const double window = (128 * 129 / 2 + (4096.0 - 128) * 128) / 4096;
-  EXPECT_NEAR(flops("gpt-oss-20b", 4096) / (6 * active + attention(12, 4096, 64 * 128) + 12 * 6 * window * 64 * 128), 1,
-              1e-12);
+  EXPECT_NEAR(
+      flops("gpt-oss-20b", 4096) / (6 * active + attention(12, 4096, 64 * 128) + 12 * 6 * window * 64 * 128),
+      1, 1e-12);
 }
 
 double gemm_flops(const OpList& ops) {
   double sum = 0;
   for (const Op& op : ops) {
-    if (const auto* g = std::get_if<GemmShape>(&op.work)) sum += 2.0 * static_cast<double>(g->m * g->n * g->k);
+    if (const auto* g = std::get_if<GemmShape>(&op.work))
+      sum += 2.0 * static_cast<double>(g->m * g->n * g->k);
     if (const auto* e = std::get_if<GroupedGemmShape>(&op.work)) {
       sum += 2.0 * static_cast<double>(e->groups * e->n * e->k) * e->rows;
     }
@@ -96,8 +103,9 @@ TEST(EmittedFlops, AreTheModelFlops) {
   expect_emitted("llama-3.1-8b", 65 * 4096);
   expect_emitted("llama-3.2-1b", 33 * 2048);
   expect_emitted("mixtral-8x7b", 65 * 4096);
-  expect_emitted("deepseek-v3", 61 * (2 * 7168 + 1536 + 512) + 7168 + 58 * 256);  // and the router's correction bias
-  expect_emitted("qwen3-30b-a3b", 97 * 2048 + 48 * 2 * 128);                      // and norms of q and k
+  expect_emitted("deepseek-v3",
+                 61 * (2 * 7168 + 1536 + 512) + 7168 + 58 * 256);  // and the router's correction bias
+  expect_emitted("qwen3-30b-a3b", 97 * 2048 + 48 * 2 * 128);       // and norms of q and k
 }
 
 }  // namespace

@@ -101,6 +101,19 @@ TEST(KeptBytes, ExpertsWithExpertTensorParallelism) {
   EXPECT_EQ(emit_layer({&model, &profile, key, 4096, {}}, model.kinds[0]).kept_bytes, attention + moe);
 }
 
+// Latent attention of DeepSeek-V3's dense layers (arXiv 2405.04434, section 2.1), features a token: x and
+// normed x 7168; q latent before and after its norm 1536; kv latent with rotary part 576, its normed part of
+// 512; per head q and k of 192 and v of 128; context 128; log-sum-exp 4 bytes a head. MLP: x, normed x, gate
+// and up, product of 18432.
+TEST(KeptBytes, LatentAttention) {
+  const Model model = load_model("deepseek-v3");
+  const Profile profile = test::megatron();
+  const std::int64_t features = 2 * 7168 + 2 * 1536 + 576 + 512 + 128 * (2 * 192 + 128) + 128 * 128;
+  const std::int64_t mlp = 2 * 7168 + 3 * 18432;
+  const LayerWork work = emit_layer({&model, &profile, {}, 4096, {}}, model.kinds[0]);
+  EXPECT_EQ(work.kept_bytes, 4096 * (2 * (features + mlp) + 4 * 128));
+}
+
 // The busiest rank's rows at max/mean 1.5: only the tensors behind the dispatch grow.
 TEST(KeptBytes, SkewedRoutingGrowsTheExpertTensors) {
   const Model model = load_model("mixtral-8x7b");
@@ -132,15 +145,37 @@ constexpr std::int64_t kLayer = 218'112'000;
 
 // Rajbhandari et al., section 3.1 with fp32 gradients: 2 + 4 + 12; stage 1 cuts 12, 2 cuts 4, 3 cuts 2.
 TEST(States, ZeroStages) {
+  Profile profile = test::megatron();
+  profile.state.reduce_every_microbatch = true;
   Layout l;
   l.dp = 16;
   for (std::int32_t zero = 0; zero <= 3; ++zero) {
     l.zero = zero;
-    const StateBytes s = states(l, test::megatron());
+    const StateBytes s = states(l, profile);
     EXPECT_EQ(s.parameters, 2 * kLayer / (zero >= 3 ? 16 : 1)) << zero;
     EXPECT_EQ(s.gradients, 4 * kLayer / (zero >= 2 ? 16 : 1)) << zero;
     EXPECT_EQ(s.optimizer, 12 * kLayer / (zero >= 1 ? 16 : 1)) << zero;
   }
+}
+
+// ZeRO-2 that reduces at the end of the step sums four micro-batches into whole gradients; with one
+// micro-batch there is nothing to sum.
+TEST(States, GradientsSummedBeforeTheyAreReducedAreWhole) {
+  Layout l;
+  l.dp = 16, l.zero = 2;
+  EXPECT_EQ(states(l, test::megatron()).gradients, 4 * kLayer);
+  l.mb = 4;
+  EXPECT_EQ(states(l, test::megatron()).gradients, 4 * kLayer / 16);
+}
+
+// FSDP without resharding after the forward: fp32 shards, and the whole parameters in bf16.
+TEST(States, ShardedGradientsAndOptimizerWithoutALowPrecisionCopy) {
+  Layout l;
+  l.dp = 16, l.zero = 2;
+  const StateBytes s = states(l, load_profile(test::scenario("frameworks", "torchtitan")));
+  EXPECT_EQ(s.parameters, 4 * kLayer / 16 + 2 * kLayer);
+  EXPECT_EQ(s.gradients, 4 * kLayer / 16);
+  EXPECT_EQ(s.optimizer, 8 * kLayer / 16);
 }
 
 // Over cp too: ranks of cp hold the same weights.
@@ -219,8 +254,8 @@ TEST(Stages, TwoLayersOfSixRecomputed) {
 }
 
 // Weights of GPT-3 on tp 8, pp 16: 6 layers of 12h^2 + 13h parameters (Narayanan et al. 2021, section
-// 4.1), of which over t: 12h^2, the biases of QKV 3h and of the MLP's first half 4h; whole: two norms 4h and the
-// two biases of the row-cut projections 2h.
+// 4.1), of which over t: 12h^2, the biases of QKV 3h and of the MLP's first half 4h; whole: two norms 4h and
+// the two biases of the row-cut projections 2h.
 TEST(Stages, Gpt3Parameters) {
   const test::Setup setup(load_model("gpt3-175b"), test::h100(128), test::megatron(), 64, kS);
   const auto stages = stages_of(setup, gpt3_layout());
@@ -241,6 +276,20 @@ TEST(Stages, ATiedTableIsHeldOnceAStage) {
   l.dp = 4, l.pp = 2;
   const auto two = stages_of(one, l);
   EXPECT_EQ(two[0].memory[MemoryPart::parameters] + two[1].memory[MemoryPart::parameters], 2 * (all + table));
+}
+
+// ZeRO-3, two neighbours whole at once: the worst are the head (table and final norm) and a layer.
+TEST(Stages, AHeadIsGatheredBesideALayer) {
+  Profile profile = test::megatron();
+  Layout l;
+  l.dp = 16, l.zero = 3;
+  const auto temporary = [&](double layers) {
+    profile.state.gathered_layers = layers;
+    const test::Setup setup(load_model("llama-3.1-8b"), test::h100(16), profile, 64, 4096);
+    return stages_of(setup, l)[0].memory[MemoryPart::temporary];
+  };
+  EXPECT_EQ(temporary(2) - temporary(0), 2 * (128256LL * 4096 + 4096 + kLayer));
+  EXPECT_EQ(temporary(1) - temporary(0), 2 * (128256LL * 4096 + 4096));
 }
 
 // The peak is the sum of its parts and the largest of the stages.

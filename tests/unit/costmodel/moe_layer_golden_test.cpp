@@ -41,8 +41,8 @@
 //   2, gradients 4, master and two moments 12 bytes each.
 #include <gtest/gtest.h>
 
-#include "tests/unit/costmodel/oracle_fixture.hpp"
 #include "tests/support/golden.hpp"
+#include "tests/unit/costmodel/oracle_fixture.hpp"
 
 namespace tw {
 namespace {
@@ -56,8 +56,9 @@ Layout golden_layout() {
 std::string weights_text(const LayerWork& work) {
   std::string text;
   for (const Weight& w : work.weights) {
-    text += std::string(w.name) + (w.scope == Scope::expert ? " expert " : " attention ") + std::to_string(w.elements) +
-            " " + std::to_string(w.local) + (w.sequence_partial ? " summed over tp" : "") + "\n";
+    text += std::string(w.name) + (w.scope == Scope::expert ? " expert " : " attention ") +
+            std::to_string(w.elements) + " " + std::to_string(w.local) +
+            (w.sequence_partial ? " summed over tp" : "") + "\n";
   }
   return text;
 }
@@ -66,8 +67,8 @@ std::string traffic_text(const LocalWeights& weights, const Layout& layout) {
   std::string text;
   const auto line = [&](const char* what, Scope scope, const char* how, std::int64_t elements, int size) {
     text += std::string(what) + (scope == Scope::expert ? " expert: " : " attention: ") + how + " over " +
-            std::to_string(ranks_of(state_shard_group(layout, scope))) + " ranks, " + (size == 2 ? "bf16" : "fp32") +
-            " bytes=" + std::to_string(elements * size) + "\n";
+            std::to_string(ranks_of(state_shard_group(layout, scope))) + " ranks, " +
+            (size == 2 ? "bf16" : "fp32") + " bytes=" + std::to_string(elements * size) + "\n";
   };
   line("gather", Scope::attention, "all_gather", weights.attention, 2);
   line("gather", Scope::expert, "all_gather", weights.expert, 2);
@@ -77,9 +78,11 @@ std::string traffic_text(const LocalWeights& weights, const Layout& layout) {
 }
 
 TEST(MoeLayer, OpsKeptBytesAndStateTrafficAreTheDerivedOnes) {
-  const test::Setup setup(test::small_model({.experts = 8, .top_k = 2}), test::h100(8), test::megatron(), 4, 1024);
+  const test::Setup setup(test::small_model({.experts = 8, .top_k = 2}), test::h100(8), test::megatron(), 4,
+                          1024);
   const Layout layout = golden_layout();
-  const LayerWork work = emit_layer({&setup.model, &setup.profile, pass_key(layout), 1024, {}}, setup.model.kinds[0]);
+  const LayerWork work =
+      emit_layer({&setup.model, &setup.profile, pass_key(layout), 1024, {}}, setup.model.kinds[0]);
   Evaluator evaluator = setup.evaluator();
   const Chain chain = evaluator.chain(layout);
   const KindState& state = chain.state->kinds[0];
@@ -96,7 +99,8 @@ TEST(MoeLayer, OpsKeptBytesAndStateTrafficAreTheDerivedOnes) {
 // What the step pays for that traffic is the calibration's price of exactly these collectives, slowed
 // by the compute beside them.
 TEST(MoeLayer, StateTrafficCostsTheDerivedCollectives) {
-  const test::Setup setup(test::small_model({.experts = 8, .top_k = 2}), test::h100(8), test::megatron(), 4, 1024);
+  const test::Setup setup(test::small_model({.experts = 8, .top_k = 2}), test::h100(8), test::megatron(), 4,
+                          1024);
   const Layout layout = golden_layout();
   Evaluator evaluator = setup.evaluator();
   const Chain chain = evaluator.chain(layout);

@@ -38,7 +38,9 @@ inline Model small_model(const Sizes& s) {
   return model;
 }
 
-inline Profile megatron() { return load_profile(scenario("frameworks", "megatron")); }
+inline Profile megatron() {
+  return load_profile(scenario("frameworks", "megatron"));
+}
 
 // Holds everything an Evaluator points to; not movable once built.
 struct Setup {
@@ -51,9 +53,13 @@ struct Setup {
   Machine machine;
 
   Setup(Model m, Cluster c, Profile p, std::int64_t batch, std::int32_t seq)
-      : model(std::move(m)), cluster(std::move(c)), fabric(cluster),
-        calibration(load_calibration(scenario("calibrations", "h100-sxm"), cluster)), profile(std::move(p)),
-        job{&model, batch, seq, cluster.gpus}, machine{&cluster, &fabric, &calibration, &profile} {}
+      : model(std::move(m)),
+        cluster(std::move(c)),
+        fabric(cluster),
+        calibration(load_calibration(scenario("calibrations", "h100-sxm"), cluster)),
+        profile(std::move(p)),
+        job{&model, batch, seq, cluster.gpus},
+        machine{&cluster, &fabric, &calibration, &profile} {}
   Setup(const Setup&) = delete;
   Setup& operator=(const Setup&) = delete;
   Evaluator evaluator(Bytes headroom = Bytes(0)) const { return {job, machine, {headroom, {}, 20000}}; }

@@ -47,7 +47,8 @@ TEST(ResolveCases, ComputeAlone) {
 
 // aaa..bbbb: the collective stands between its maker and its reader.
 TEST(ResolveCases, ABlockingCollectiveIsExposed) {
-  const LayerTime t = resolve(list_of({{.seconds = 3}, {kNet, 2, 0, 0}, {.seconds = 4, .after = 1}}), {}, 1.1);
+  const LayerTime t =
+      resolve(list_of({{.seconds = 3}, {kNet, 2, 0, 0}, {.seconds = 4, .after = 1}}), {}, 1.1);
   EXPECT_DOUBLE_EQ(t.seconds, 9);
   EXPECT_FLOAT_EQ(t.terms[Term::tp], 2);
   EXPECT_FLOAT_EQ(t.terms[Term::interference], 0);
@@ -90,8 +91,8 @@ TEST(ResolveCases, HostBound) {
   EXPECT_DOUBLE_EQ(t.busy, 3);
 }
 
-// The host waits for a (ends at A), reads for 0.5 and issues b for 1: b from A+1.5 to A+3.5, c (issued at A+2.5)
-// to A+5.5; the next a is issued at A+3.5 and follows at once. 1.5 idle a layer.
+// The host waits for a (ends at A), reads for 0.5 and issues b for 1: b from A+1.5 to A+3.5, c (issued at
+// A+2.5) to A+5.5; the next a is issued at A+3.5 and follows at once. 1.5 idle a layer.
 TEST(ResolveCases, AHostReadDrainsTheQueue) {
   const auto list = list_of({{.seconds = 5, .host = 1},
                              {.seconds = 0.5, .synchronises = true},
@@ -134,7 +135,8 @@ TEST(ResolveCases, ALongReductionHoldsTheNextGather) {
 // between nodes has links of its own.
 TEST(ResolveCases, GathersShareTheLinksOfTheirTier) {
   const auto list = list_of({{.seconds = 5}, {kNet, 5, 0, 0}, {.seconds = 5}});
-  const PricedOp four = state(Term::gather, 4), eight = state(Term::gather, 8), outside = state(Term::gather, 8, true);
+  const PricedOp four = state(Term::gather, 4), eight = state(Term::gather, 8),
+                 outside = state(Term::gather, 8, true);
   EXPECT_DOUBLE_EQ(resolve(list, {&four, nullptr}, 1).seconds, 10);
   EXPECT_DOUBLE_EQ(resolve(list, {&eight, nullptr}, 1).seconds, 13);
   EXPECT_DOUBLE_EQ(resolve(list, {&outside, nullptr}, 1).seconds, 10);

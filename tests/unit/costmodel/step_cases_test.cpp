@@ -157,6 +157,23 @@ TEST(StepCases, TiedTables) {
   EXPECT_NEAR(s.seconds(), (16 + 3) * 2 * (kF + kB) + 0.5, kTolerance);
 }
 
+// Norms of Llama-3.1-8B under sp: 32 layers of two and the final one, 4096 each: 65*4096 in fp32, once.
+TEST(StepCases, NormGradientsAreSummedOverTp) {
+  Synthetic s;
+  s.state.tp_reduce = 0.5;
+  EXPECT_NEAR(s.seconds(), 16 * 8 * (kF + kB) + 0.5, kTolerance);
+  const test::Setup setup(load_model("llama-3.1-8b"), test::h100(8), plain_profile(), 16, 4096);
+  Layout l;
+  l.tp = 8, l.sp = true;
+  Evaluator evaluator = setup.evaluator();
+  const Chain chain = evaluator.chain(l);
+  const Estimate sum =
+      setup.calibration.collective(Collective::all_reduce, chain.pass->links.tp, Bytes(65 * 4096 * 4));
+  EXPECT_DOUBLE_EQ(chain.state->tp_reduce, sum.time.value);
+  l.sp = false;
+  EXPECT_EQ(evaluator.chain(l).state->tp_reduce, 0);
+}
+
 // The slowest of 8 GPUs, 1 % apart: 1.4236 % of what is computed (Harter 1961: expected maximum of 8).
 TEST(StepCases, Stragglers) {
   Synthetic s;

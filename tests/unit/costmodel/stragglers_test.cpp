@@ -8,14 +8,15 @@
 
 #include "costmodel/price.hpp"
 #include "costmodel/stragglers.hpp"
+#include "tests/unit/costmodel/oracle_fixture.hpp"
 
 namespace tw {
 namespace {
 
 TEST(Stragglers, ExpectedMaximumOfFewAndMany) {
   EXPECT_EQ(expected_maximum(1), 0);
-  EXPECT_NEAR(expected_maximum(2), 1 / std::sqrt(M_PI), 1e-6);          // exact: 0.5642
-  EXPECT_NEAR(expected_maximum(3), 1.5 / std::sqrt(M_PI), 1e-6);        // exact: 0.8463
+  EXPECT_NEAR(expected_maximum(2), 1 / std::sqrt(M_PI), 1e-6);    // exact: 0.5642
+  EXPECT_NEAR(expected_maximum(3), 1.5 / std::sqrt(M_PI), 1e-6);  // exact: 0.8463
   EXPECT_NEAR(expected_maximum(10), 1.53875, 1e-5);
   EXPECT_NEAR(expected_maximum(100), 2.50759, 1e-5);
   EXPECT_NEAR(expected_maximum(1000), 3.24144, 1e-5);
@@ -52,6 +53,28 @@ TEST(Dispatch, DistinctNodes) {
   EXPECT_EQ(Pricer::distinct_nodes(8, 8, 4), 4);
   EXPECT_NEAR(Pricer::distinct_nodes(1, 8, 0), 1, 1e-12);
   EXPECT_NEAR(Pricer::distinct_nodes(8, 1, 0), 1, 1e-12);
+}
+
+// 16 ranks on two nodes of 8, 4096 tokens of 8 copies of 1024 bytes. Direct: a copy goes to one of 16 ranks
+// alike: 7/16 stay inside the node, 8/16 leave. Deduplicated: 2(1 - 2^-8) distinct nodes a token, half of
+// them the other one; inside, every copy moves on to one of 8 ranks: 7/8.
+TEST(Dispatch, BytesByDispatcher) {
+  const test::Setup setup(test::small_model({.experts = 16, .top_k = 8}), test::h100(16), test::megatron(),
+                          16, 4096);
+  const Calibration& k = setup.calibration;
+  Op op;
+  const double bytes = 4096.0 * 8 * 1024;
+  op.work = DispatchWork{expert_group(bit(Dim::ep)), Bytes(static_cast<std::int64_t>(bytes)), 8, 0};
+  PassKey key;
+  key.ep = 16;
+  const PassLinks links = pass_links(setup.machine, key);
+  ASSERT_EQ(links.ep.nodes, 2);
+  Pricer pricer(setup.machine, Precision::bf16);
+  EXPECT_NEAR(pricer.price(op, links).seconds, k.all_to_all(links.ep, bytes * 7 / 16, bytes / 2).time.value,
+              1e-12);
+  pricer.set(Dispatch::dedup, Precision::bf16);
+  const double left = 4096.0 * 1024 * 2 * (1 - 1.0 / 256) / 2;
+  EXPECT_NEAR(pricer.price(op, links).seconds, k.all_to_all(links.ep, bytes * 7 / 8, left).time.value, 1e-12);
 }
 
 }  // namespace
