@@ -35,33 +35,39 @@ void Table::row(std::vector<std::string> cells) {
   rows_.push_back(std::move(cells));
 }
 
-std::string Table::text(int width) const {
-  std::vector<std::size_t> widths;
+std::vector<std::size_t> Table::widths() const {
+  std::vector<std::size_t> out;
   for (std::size_t c = 0; c < columns_.size(); ++c) {
-    widths.push_back(columns_of(columns_[c].title));
-    for (const auto& row : rows_) widths[c] = std::max(widths[c], columns_of(row[c]));
+    out.push_back(columns_of(columns_[c].title));
+    for (const auto& row : rows_) out[c] = std::max(out[c], columns_of(row[c]));
   }
-  std::vector<bool> shown(columns_.size(), true);
-  const auto total = [&] {
-    std::size_t sum = 0;
-    for (std::size_t c = 0; c < widths.size(); ++c) sum += shown[c] ? widths[c] + kGap : 0;
-    return sum - kGap;
-  };
-  while (width > 0 && total() > static_cast<std::size_t>(width)) {
-    std::size_t least = columns_.size();
-    for (std::size_t c = 0; c < columns_.size(); ++c) {
-      if (!shown[c] || columns_[c].drop == 0) continue;
-      if (least == columns_.size() || columns_[c].drop >= columns_[least].drop) least = c;
-    }
-    if (least == columns_.size()) break;
-    shown[least] = false;
+  return out;
+}
+
+std::vector<std::size_t> Table::shown(int width) const {
+  const std::vector<std::size_t> all = widths();
+  std::vector<std::size_t> out;
+  std::size_t total = 0;
+  for (std::size_t c = 0; c < columns_.size(); ++c) out.push_back(c), total += all[c] + kGap;
+  while (width > 0 && total > static_cast<std::size_t>(width) + kGap) {
+    // Of equals, the rightmost goes.
+    const auto least = std::max_element(out.rbegin(), out.rend(), [&](std::size_t a, std::size_t b) {
+      return columns_[a].drop < columns_[b].drop;
+    });
+    if (columns_[*least].drop == 0) break;
+    total -= all[*least] + kGap;
+    out.erase(std::next(least).base());
   }
+  return out;
+}
+
+std::string Table::text(int width) const {
+  const std::vector<std::size_t> all = widths(), columns = shown(width);
   std::string out;
   const auto line = [&](const auto& cell) {
     std::string text;
-    for (std::size_t c = 0; c < columns_.size(); ++c) {
-      if (shown[c]) text += padded(cell(c), widths[c], columns_[c].align) + std::string(kGap, ' ');
-    }
+    for (const std::size_t c : columns)
+      text += padded(cell(c), all[c], columns_[c].align) + std::string(kGap, ' ');
     out += trimmed_line(std::move(text));
   };
   line([&](std::size_t c) -> std::string_view { return columns_[c].title; });

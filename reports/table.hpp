@@ -24,6 +24,9 @@ class Table {
   std::string text(int width) const;
 
  private:
+  std::vector<std::size_t> widths() const;          // of every column
+  std::vector<std::size_t> shown(int width) const;  // columns
+
   std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;
 };
