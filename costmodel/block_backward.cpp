@@ -142,6 +142,7 @@ void Builder::backward_ops(Node& node) {
     default:
       op.work = Elementwise{Bytes(std::llround(node.pointwise.backward_bytes))};
       op.launches = node.pointwise.launches;
+      op.routings = node.pointwise.routes ? 2 : 0;  // both gradients: as many kernels again
       made = {{push(work_.backward, op, before)}, -1};
   }
   for (const TensorId id : node.inputs)

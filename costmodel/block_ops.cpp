@@ -156,6 +156,7 @@ Builder::Ready Builder::forward_ops(const Node& node, OpList& list, bool replay)
       if (node.pointwise.forward_bytes <= 0) return ready;
       op.work = Elementwise{Bytes(std::llround(node.pointwise.forward_bytes))};
       op.launches = node.pointwise.launches;
+      op.routings = node.pointwise.routes ? 1 : 0;
       break;
     case Kind::exchange:
       op.work = node.exchange;

@@ -168,8 +168,10 @@ PricedOp Pricer::price(const Op& op, const PassLinks& links) {
   out.seconds = estimate.time.value * op.share;
   if (runs_beside_compute(op) && op.stream != Stream::compute)
     out.seconds *= machine_.calibration->network_slowdown();
-  out.host =
-      host.graphs ? 0 : host.per_kernel.value * op.launches + host.per_linear.value * enters_linear(op);
+  if (!host.graphs) {
+    out.host = host.per_kernel.value * op.launches + host.per_linear.value * enters_linear(op) +
+               host.per_routing->value * op.routings;
+  }
   out.spread = static_cast<float>(estimate.spread);
   out.term = op.term;
   out.curve = estimate.curve;

@@ -61,6 +61,7 @@ struct PointwiseSpec {
   Module module = Module::other;
   Term term = Term::elementwise;
   std::int16_t launches = 1;
+  bool routes = false;          // stands for a routed layer's router and dispatcher code on the host
   std::int64_t kept_bytes = 0;  // beside the tensors it keeps: masks, copies in fp32
 };
 

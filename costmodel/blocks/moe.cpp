@@ -60,7 +60,8 @@ TensorId route(Builder& b, const Moe& moe, TensorId tokens) {
                       .forward_bytes = 3 * scores,
                       .backward_bytes = 3 * scores,
                       .keeps_output = true,
-                      .launches = 4},
+                      .launches = 4,
+                      .routes = true},
                      {logits});
 }
 

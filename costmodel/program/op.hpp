@@ -84,6 +84,7 @@ struct Op {
   Phase phase = Phase::every;
   bool weight_half = false;    // of the backward: may move to W where the schedule splits it
   bool low_precision = false;  // a GEMM that an fp8 recipe runs in fp8
+  std::int16_t routings = 0;   // passes through a routed layer's router and dispatcher code on the host
   std::int16_t launches = 1;   // kernels the host starts for it
   double share = 1;            // of the work's time, where one op is issued in parts
   std::array<std::int16_t, 3> after = {-1, -1, -1};  // earlier ops of the list, beyond stream order

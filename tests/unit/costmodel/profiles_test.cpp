@@ -276,6 +276,31 @@ TEST(Mechanisms, HostTimeOfLinears) {
   EXPECT_EQ(host(Seconds(1), GemmPass::wgrad), 0);
 }
 
+// A routed layer enters its router and dispatcher once forward and twice backward; a dense one never.
+TEST(Mechanisms, HostTimeOfRouting) {
+  const auto host = [](bool routed, bool backward) {
+    Profile profile = megatron();
+    profile.host.per_kernel = profile.host.per_linear = Seconds(0);
+    profile.host.per_routing = Seconds(1);
+    Model model = small_model({});
+    if (routed) {
+      model.kinds[0].mlp.reset();
+      model.kinds[0].moe = Moe{.experts = 8, .top_k = 2, .ffn = 64};
+    }
+    Machinery setup(model, h100(8), profile, 8, kS);
+    const LayerWork work = emit_layer({&model, &profile, {}, kS, {}}, model.kinds[0]);
+    double seconds = 0;
+    for (const Op& op : backward ? work.backward : work.forward) {
+      seconds += Pricer(setup.machine, Precision::bf16).price(op, {}).host;
+    }
+    return seconds;
+  };
+  EXPECT_EQ(host(true, false), 1);
+  EXPECT_EQ(host(true, true), 2);
+  EXPECT_EQ(host(false, false), 0);
+  EXPECT_EQ(host(false, true), 0);
+}
+
 // The all-reduce of an input gradient waits for the weight gradient where the two are one node.
 TEST(Mechanisms, CollectivesUnderTheWeightGradient) {
   PassKey key;
