@@ -36,7 +36,7 @@ void add_options(CLI::App& app, Asked& asked) {
   option("--framework", asked.framework,
          "F: whose kernels, overlap and memory are priced, and which layouts it can run (trainwright list "
          "frameworks); any: megatron's costs with no limit on layouts");
-  option("--precision", asked.precision, "of matrix products");
+  option("--precision", asked.precision, "of matrix products: bf16, fp8-delayed, fp8-current, fp8-row, fp8-block, mxfp8, nvfp4");
   option("--headroom", asked.headroom, "device memory to leave free");
   option("--expert-load", asked.expert_load, "tokens of the busiest expert rank over the mean; 1: balanced");
   option("--capacity-factor", asked.capacity_factor,
