@@ -56,13 +56,6 @@ Work cp_all_to_all(const Builder& b, TensorId x) {
   return CollectiveWork{Collective::all_to_all, attention_group(bit(Dim::cp)), Bytes(b.local_bytes(x))};
 }
 
-}  // namespace
-
-double causal_pairs(double seq, double window) {
-  if (window <= 0 || window >= seq) return seq * (seq + 1) / 2;
-  return window * (window + 1) / 2 + (seq - window) * window;
-}
-
 TensorId attend(Builder& b, const Attention& a, std::int64_t kv_heads, TensorId qkv) {
   const PassKey& key = b.input().key;
   const bool to_heads = key.cp > 1 && key.cp_kind == CpKind::a2a;
@@ -88,6 +81,23 @@ TensorId attend(Builder& b, const Attention& a, std::int64_t kv_heads, TensorId 
                              {qkv});
   if (to_heads) out = b.exchange("cp_sequence", out, context, cp_all_to_all(b, out), Term::cp);
   return out;
+}
+
+}  // namespace
+
+double causal_pairs(double seq, double window) {
+  if (window <= 0 || window >= seq) return seq * (seq + 1) / 2;
+  return window * (window + 1) / 2 + (seq - window) * window;
+}
+
+TensorId attend_and_project(Builder& b, const Attention& a, std::int64_t kv_heads, TensorId qkv) {
+  const TensorId context = attend(b, a, kv_heads, qkv);
+  return b.linear({.name = "attention_out",
+                   .out = b.model().hidden,
+                   .split = Split::row,
+                   .axis = AxisName::hidden,
+                   .bias = a.out_bias},
+                  context);
 }
 
 }  // namespace tw

@@ -228,9 +228,6 @@ Estimate Calibration::host_copy(Bytes bytes) const {
   return result;
 }
 
-Seconds Calibration::launch() const {
-  return data_->host.launch;
-}
 Seconds Calibration::synchronise() const {
   return data_->host.synchronise;
 }

@@ -86,7 +86,6 @@ class Calibration {
   // Device to host or back, per GPU.
   Estimate host_copy(Bytes bytes) const;
 
-  Seconds launch() const;                        // host time to launch one kernel
   Seconds synchronise() const;                   // host waits for the device and reads a value
   double compute_slowdown() const;               // of compute while a collective runs beside it (>= 1)
   double network_slowdown() const;               // of a collective while compute runs beside it (>= 1)

@@ -94,6 +94,19 @@ std::int32_t read_optional_window(Config& config) {
   return config.flag("use_sliding_window", false) ? window.value_or(0) : 0;
 }
 
+void add_qwen_dense_layers(Model& model, Config& config, const Attention& attention) {
+  const std::int32_t layers = read_layer_count(config);
+  const std::int32_t window = read_optional_window(config);
+  const std::int32_t full = config.count("max_window_layers", 28);
+  std::vector<bool> sliding;
+  for (std::int32_t i = 0; i < layers; ++i) sliding.push_back(window > 0 && i >= full);
+  add_layers(model, layers,
+             {.attention = attention,
+              .window = window,
+              .sliding = config.sliding_layers(layers).value_or(sliding),
+              .mlp = Mlp{.ffn = config.size("intermediate_size")}});
+}
+
 std::vector<bool> read_sparse_layers(Config& config, std::int32_t layers) {
   const std::int32_t step = config.size("decoder_sparse_step", 1);
   std::vector<bool> sparse;

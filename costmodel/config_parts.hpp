@@ -40,6 +40,8 @@ void add_layers(Model& model, std::int32_t layers, const Stack& stack);
 
 // use_sliding_window and sliding_window of the Qwen families; 0: full attention.
 std::int32_t read_optional_window(Config& config);
+// The dense layers of Qwen2 and Qwen3: the window from max_window_layers on, or as layer_types says.
+void add_qwen_dense_layers(Model& model, Config& config, const Attention& attention);
 // decoder_sparse_step and mlp_only_layers: which layers have experts (Qwen2-MoE, Qwen3-MoE).
 std::vector<bool> read_sparse_layers(Config& config, std::int32_t layers);
 // num_experts_per_tok against the experts that a token may reach.

@@ -18,22 +18,4 @@ std::optional<Conversion> conversion(Placement have, Placement need) {
   return std::nullopt;
 }
 
-std::string_view name_of(Conversion conversion) {
-  switch (conversion) {
-    case Conversion::none:
-      return "none";
-    case Conversion::slice:
-      return "slice";
-    case Conversion::all_gather:
-      return "all_gather";
-    case Conversion::all_reduce:
-      return "all_reduce";
-    case Conversion::reduce_scatter:
-      return "reduce_scatter";
-    case Conversion::all_to_all:
-      return "all_to_all";
-  }
-  return "";
-}
-
 }  // namespace tw

@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <string_view>
 
 namespace tw {
 
@@ -33,6 +32,5 @@ std::optional<Conversion> conversion(Placement have, Placement need);
 constexpr Placement gradient_of(Placement tensor) {
   return tensor.kind == Placement::Kind::partial ? kWhole : tensor;
 }
-std::string_view name_of(Conversion conversion);
 
 }  // namespace tw

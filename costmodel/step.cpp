@@ -28,6 +28,10 @@ StepContext step_context(const Job& job, const Machine& machine, Bytes headroom)
 
 namespace {
 
+// Of the stragglers' own term, relative. derived: how far GPUs of one kind differ is known within
+// about a factor of two, and the term is proportional to it.
+constexpr double kStragglerSpread = 0.5;
+
 // A chunk's layers by price list, and its seconds.
 struct Chunk {
   KindCounts own{}, plain{};
@@ -293,7 +297,7 @@ class Step {
     const double norm = x_.machine.calibration->synchronise().value;
     t.add(Term::optimizer, CurveId::elementwise, extra.optimizer + norm, 0);
     t.add(Term::host, CurveId::host, x_.per_step, 0);
-    t.add(Term::stragglers, CurveId::host, x_.straggler * (busy + extra.optimizer), 0.5);
+    t.add(Term::stragglers, CurveId::host, x_.straggler * (busy + extra.optimizer), kStragglerSpread);
     finish();
   }
 

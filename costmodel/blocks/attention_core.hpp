@@ -6,8 +6,10 @@
 
 namespace tw {
 
-// q, k and v side by side in `qkv` (heads cut over tp); returns the context, heads cut over tp.
-TensorId attend(Builder& builder, const Attention& attention, std::int64_t kv_heads, TensorId qkv);
+// q, k and v side by side in `qkv` (heads cut over tp): the attended context through the output
+// projection; what is added to the residual stream.
+TensorId attend_and_project(Builder& builder, const Attention& attention, std::int64_t kv_heads,
+                            TensorId qkv);
 
 // Attended (query, key) pairs of one head over a whole causal sequence, with an optional window:
 // query i sees min(i+1, window) keys.

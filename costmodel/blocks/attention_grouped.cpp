@@ -79,13 +79,7 @@ TensorId emit(Builder& b, const LayerKind& kind, TensorId input) {
                         {ready});
   }
   if (a.sinks) b.weight({"sinks", a.heads, a.heads / tp, Scope::attention, false, false});
-  const TensorId context = attend(b, a, attended_kv, ready);
-  return b.linear({.name = "attention_out",
-                   .out = b.model().hidden,
-                   .split = Split::row,
-                   .axis = AxisName::hidden,
-                   .bias = a.out_bias},
-                  context);
+  return attend_and_project(b, a, attended_kv, ready);
 }
 
 }  // namespace

@@ -65,13 +65,7 @@ TensorId emit(Builder& b, const LayerKind& kind, TensorId input) {
                                       .module = Module::mla_up,
                                       .launches = 2},
                                      {q, kv});
-  const TensorId context = attend(b, a, heads, ready);
-  return b.linear({.name = "attention_out",
-                   .out = b.model().hidden,
-                   .split = Split::row,
-                   .axis = AxisName::hidden,
-                   .bias = a.out_bias},
-                  context);
+  return attend_and_project(b, a, heads, ready);
 }
 
 }  // namespace

@@ -7,16 +7,7 @@ Model read_config(Config& config) {
   Model model = read_trunk(config);
   Attention attention = read_grouped(config, model.hidden, {.kv_heads = 32});
   attention.qkv_bias = true;
-  const std::int32_t layers = read_layer_count(config);
-  const std::int32_t window = read_optional_window(config);
-  const std::int32_t full = config.count("max_window_layers", 28);
-  std::vector<bool> sliding;
-  for (std::int32_t i = 0; i < layers; ++i) sliding.push_back(window > 0 && i >= full);
-  add_layers(model, layers,
-             {.attention = attention,
-              .window = window,
-              .sliding = config.sliding_layers(layers).value_or(sliding),
-              .mlp = Mlp{.ffn = config.size("intermediate_size")}});
+  add_qwen_dense_layers(model, config, attention);
   return model;
 }
 

@@ -48,8 +48,6 @@ inline constexpr int kStreams = 3;
 // Modules a recompute option can name; `other` is never recomputed alone.
 enum class Module : std::uint8_t { other, core, attention, mlp, norm, moe_act, mla_up };
 
-enum class Phase : std::uint8_t { every, first, last };  // micro-batches of the step it runs in
-
 struct Elementwise {
   Bytes bytes;  // read and written
 };
@@ -81,14 +79,12 @@ struct Op {
   Term term = Term::gemm;
   Stream stream = Stream::compute;
   Module module = Module::other;
-  Phase phase = Phase::every;
   bool weight_half = false;    // of the backward: may move to W where the schedule splits it
   bool low_precision = false;  // a GEMM that an fp8 recipe runs in fp8
   std::int16_t routings = 0;   // passes through a routed layer's router and dispatcher code on the host
   std::int16_t launches = 1;   // kernels the host starts for it
   double share = 1;            // of the work's time, where one op is issued in parts
   std::array<std::int16_t, 3> after = {-1, -1, -1};  // earlier ops of the list, beyond stream order
-  std::int16_t after_previous = -1;                  // an op of the previous layer's list (prefetch)
 };
 using OpList = std::vector<Op>;
 
