@@ -103,12 +103,14 @@ class Calibration {
   const Data& data() const { return *data_; }
 
  private:
-  friend Calibration load_calibration(std::string_view name_or_path, const Cluster& cluster);
+  friend Calibration calibration_of(const JsonView& file, const Cluster& cluster);
   std::shared_ptr<const Data> data_;
 };
 
 // InputError names file, path and what is legal. A calibration measured on another GPU is carried
 // over to the cluster's GPU by the stated rules (then every estimate is `derived`).
 Calibration load_calibration(std::string_view name_or_path, const Cluster& cluster);
+// The same from a file that is parsed already.
+Calibration calibration_of(const JsonView& file, const Cluster& cluster);
 
 }  // namespace tw

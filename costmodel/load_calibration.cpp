@@ -104,12 +104,14 @@ CalibrationFile read_calibration(const JsonView& root) {
 }
 
 Calibration load_calibration(std::string_view name_or_path, const Cluster& cluster) {
-  const std::string path = scenario_path("calibrations", name_or_path);
-  const JsonView root = load_json(path);
+  return calibration_of(load_json(scenario_path("calibrations", name_or_path)), cluster);
+}
+
+Calibration calibration_of(const JsonView& file, const Cluster& cluster) {
   auto data = std::make_shared<Calibration::Data>();
-  static_cast<CalibrationFile&>(*data) = read_calibration(root);
-  data->name = std::filesystem::path(path).stem().string();
-  carry_over(*data, cluster.device, root);
+  static_cast<CalibrationFile&>(*data) = read_calibration(file);
+  data->name = std::filesystem::path(file.file()).stem().string();
+  carry_over(*data, cluster.device, file);
   Calibration calibration;
   calibration.data_ = std::move(data);
   return calibration;

@@ -37,11 +37,13 @@ const StateMechanisms& state_of(const Profile& profile, std::int32_t zero) {
 }
 
 Profile load_profile(std::string_view name_or_path) {
-  const std::string path = scenario_path("frameworks", name_or_path);
-  const JsonView file = load_json(path);
+  return profile_of(load_json(scenario_path("frameworks", name_or_path)));
+}
+
+Profile profile_of(const JsonView& file) {
   auto profile = read<Profile>(file);
   check_names(file, profile);
-  profile.name = std::filesystem::path(path).stem().string();
+  profile.name = std::filesystem::path(file.file()).stem().string();
   return profile;
 }
 

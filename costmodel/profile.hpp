@@ -136,5 +136,6 @@ TW_DESCRIBE(Profile, title, kernels, state, replicated_state, host, memory, can,
 
 const StateMechanisms& state_of(const Profile& profile, std::int32_t zero);
 Profile load_profile(std::string_view name_or_path);
+Profile profile_of(const JsonView& file);  // parsed already
 
 }  // namespace tw

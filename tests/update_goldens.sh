@@ -1,5 +1,6 @@
 #!/bin/sh
-# Rewrites tests/golden from what the tests of the release tree make now; review the diff.
+# Rewrites tests/golden and the scoreboard of README.md from what the release tree makes now; review the
+# diff. Where a study got worse, WHY='...' must say why; it is noted in tests/golden/scoreboard_reasons.txt.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -12,6 +13,19 @@ ctest --preset release -R '^(golden_|unit_house$)' || true
   echo "no test made a golden" >&2
   exit 1
 }
+worse=build/release/scoreboard_worse.txt
+if [ -s "$worse" ]; then
+  cat "$worse"
+  [ -n "${WHY:-}" ] || {
+    echo "a study got worse: better it, or say why: WHY='...' tests/update_goldens.sh" >&2
+    exit 1
+  }
+  sed "s|$| (${WHY})|" "$worse" >> tests/golden/scoreboard_reasons.txt
+fi
 cp -r "$made/." tests/golden/
-git --no-pager diff --stat -- tests/golden
+board=build/release/scoreboard.md
+build/release/bin/trainwright validate --markdown > "$board"
+sed -i -e "/^<!-- trainwright validate --markdown/r $board" \
+  -e '/^<!-- trainwright validate --markdown/,/^<!-- end -->/{/^<!--/!d}' README.md
+git --no-pager diff --stat -- tests/golden README.md
 git status --short -- tests/golden

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -218,6 +219,32 @@ JsonView parse_json(std::string_view text, std::string_view file) {
 
 JsonView load_json(const std::string& path) {
   return parse_json(read_file(path), path);
+}
+
+JsonView at_pointer(const JsonView& root, std::string_view pointer) {
+  JsonView node = root;
+  while (!pointer.empty()) {
+    if (pointer.front() != '/') root.fail("a JSON pointer starts with /");
+    pointer.remove_prefix(1);
+    const std::string key(pointer.substr(0, pointer.find('/')));
+    pointer.remove_prefix(key.size());
+    if (!node.is_array()) {
+      node = node.at(key);
+      continue;
+    }
+    const bool number = !key.empty() && key.size() < 9 &&
+                        std::all_of(key.begin(), key.end(), [](char c) { return c >= '0' && c <= '9'; });
+    if (!number || std::stoul(key) >= node.size()) node.fail("no element " + printable(key));
+    node = node[std::stoul(key)];
+  }
+  return node;
+}
+
+JsonView replaced(const JsonView& root, std::string_view pointer, const Json& value) {
+  at_pointer(root, pointer);
+  auto document = std::make_shared<JsonDocument>(*root.document_);
+  document->root.at(Ordered::json_pointer(std::string(pointer))) = value.value_->json;
+  return {document, &document->root, ""};
 }
 
 std::string read_file(const std::string& path) {

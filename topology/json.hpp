@@ -11,6 +11,8 @@
 
 namespace tw {
 
+class JsonView;
+
 // A value to write: objects keep the order in which keys were set.
 class Json {
  public:
@@ -34,6 +36,7 @@ class Json {
   std::string dump(int indent = 1) const;  // indent < 0: one line
 
  private:
+  friend JsonView replaced(const JsonView&, std::string_view, const Json&);
   struct Value;
   std::unique_ptr<Value> value_;
 };
@@ -69,6 +72,7 @@ class JsonView {
 
  private:
   friend JsonView parse_json(std::string_view, std::string_view);
+  friend JsonView replaced(const JsonView&, std::string_view, const Json&);
   JsonView(std::shared_ptr<const JsonDocument> document, const void* node, std::string path);
   void expect(bool right, const char* type) const;
 
@@ -80,6 +84,11 @@ class JsonView {
 // The root of `text`; `file` names it in errors.
 JsonView parse_json(std::string_view text, std::string_view file);
 JsonView load_json(const std::string& path);
+
+// JSON pointers (RFC 6901, without its escapes): "/texts/6/value". Both fail where there is no such node.
+JsonView at_pointer(const JsonView& root, std::string_view pointer);
+// The document of `root` with the node at `pointer` replaced, in memory.
+JsonView replaced(const JsonView& root, std::string_view pointer, const Json& value);
 
 // Files: whole in, and out through a temporary file and a rename, so none is ever half-written.
 std::string read_file(const std::string& path);

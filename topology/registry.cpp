@@ -50,13 +50,14 @@ std::vector<std::string> scenario_names(std::string_view kind) {
 
 std::string scenario_path(std::string_view kind, std::string_view name_or_path) {
   if (is_path(name_or_path)) return std::string(name_or_path);
-  const std::vector<std::string> names = scenario_names(kind);
-  if (std::find(names.begin(), names.end(), name_or_path) == names.end()) {
-    throw InputError(
-        printable(name_or_path), "",
-        "no such name in scenarios/" + std::string(kind) + " and not a file; known: " + joined(names));
+  const fs::path path = fs::path(scenarios_folder()) / kind / (std::string(name_or_path) + ".json");
+  std::error_code error;
+  if (name_or_path.empty() || !fs::exists(path, error)) {
+    throw InputError(printable(name_or_path), "",
+                     "no such name in scenarios/" + std::string(kind) +
+                         " and not a file; known: " + joined(scenario_names(kind)));
   }
-  return (fs::path(scenarios_folder()) / kind / (std::string(name_or_path) + ".json")).string();
+  return path.string();
 }
 
 }  // namespace tw

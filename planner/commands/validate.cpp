@@ -1,11 +1,15 @@
 // trainwright validate: predictions held against published or measured steps, study by study.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <cstdio>
 
 #include "planner/command.hpp"
 #include "planner/options.hpp"
 #include "planner/output.hpp"
-#include "planner/validate/predict_row.hpp"
 #include "planner/validate/print.hpp"
+#include "planner/validate/refit.hpp"
+#include "planner/validate/validate_rows.hpp"
 #include "topology/check.hpp"
 #include "topology/registry.hpp"
 
@@ -15,7 +19,7 @@ namespace {
 struct Options {
   std::string rows, json, study;
   validate::Settings settings;
-  bool list_rows = false, quiet = false;
+  bool list_rows = false, markdown = false, refit = false, quiet = false;
 };
 
 // A bad name is a bad option, not a fault of every row.
@@ -24,11 +28,23 @@ void check_names(const validate::Settings& settings) {
   if (!settings.calibration.empty()) scenario_path("calibrations", settings.calibration);
 }
 
+// Of the list in scenarios/published/fitted.json; what it prints is for whoever edits the files.
+int refit(const std::vector<validate::Row>& rows, const std::string& json) {
+  const validate::FittedList now = validate::load_fitted();
+  const validate::FittedList fitted = validate::refit(rows, now, [](const std::string& line) {
+    if (::isatty(STDERR_FILENO)) std::fputs((line + "\n").c_str(), stderr);
+  });
+  if (!json.empty()) write_output("--json", json, to_json(fitted).dump() + "\n");
+  if (json != "-") print(text_of(now, fitted));
+  return kAnswered;
+}
+
 int run(const Options& o) {
   check_output("--json", o.json);
   check_names(o.settings);
   const std::string path = o.rows.empty() ? scenarios_folder() + "/published/steps.json" : o.rows;
   const std::vector<validate::Row> rows = validate::read_rows(load_json(path));
+  if (o.refit) return refit(rows, o.json);
   validate::ValidateResult result = validate::validate_rows(rows, o.settings, o.study);
   if (result.rows.empty()) {
     const std::string why =
@@ -37,7 +53,7 @@ int run(const Options& o) {
   }
   result.rows_file = o.rows.empty() ? "published" : o.rows;
   if (!o.json.empty()) write_output("--json", o.json, json_of(result).dump() + "\n");
-  if (o.json != "-") print(text_of(result, o.list_rows));
+  if (o.json != "-") print(o.markdown ? markdown_of(result) : text_of(result, o.list_rows));
   return kAnswered;
 }
 
@@ -51,6 +67,11 @@ std::function<int()> setup(CLI::App& app) {
   text_option(app, "--calibration", o->settings.calibration, "K: left out: the one of each row's GPU");
   text_option(app, "--study", o->study, "NAME: only rows whose source contains it");
   app.add_flag("--list-rows", o->list_rows, "also one line per row");
+  app.add_flag("--markdown", o->markdown, "the scoreboard as the table of README.md");
+  app.add_flag(
+      "--refit", o->refit,
+      "fit the constants of scenarios/published/fitted.json to the rows anew, each study left out in "
+      "turn, and print them (minutes; writes no file of scenarios/; --json FILE: the list as fitted)");
   app.add_flag("--quiet", o->quiet, "accepted everywhere; nothing is left out");
   app.footer(
       "Example:\n  trainwright validate --study \"Table 1\" --list-rows\nExit codes: 0 answered; 2 bad "

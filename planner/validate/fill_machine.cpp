@@ -140,8 +140,9 @@ FilledCluster fill_cluster(const Row& row, std::vector<std::string>& filled) {
   return {resized(cluster, *row.cluster.gpus), {}};
 }
 
-Profile fill_profile(const Row& row, const SourceRules& rules, const std::string& framework,
+Profile fill_profile(const Row& row, Scenarios& scenarios, const std::string& framework,
                      std::vector<std::string>& filled) {
+  const SourceRules& rules = scenarios.rules();
   const SourceRule& rule = rules.of(row);
   std::string name = framework;
   if (name.empty() && !row.layout.framework.empty()) {
@@ -152,7 +153,7 @@ Profile fill_profile(const Row& row, const SourceRules& rules, const std::string
     name = first_there(rule.frameworks, row);
     filled.push_back("framework: " + name + " by its source");
   }
-  Profile profile = load_profile(name);
+  Profile profile = profile_of(scenarios.file("frameworks", name));
   if (rule.attention) set_named(profile.kernels.attention, *rule.attention);
   apply_row(row.layout, profile, filled);
   apply_effects(rules.effects(row), profile);

@@ -3,7 +3,7 @@
 
 #include "costmodel/profile.hpp"
 #include "planner/validate/row.hpp"
-#include "planner/validate/source_rules.hpp"
+#include "planner/validate/scenarios.hpp"
 #include "topology/cluster.hpp"
 
 namespace tw::validate {
@@ -16,7 +16,7 @@ struct FilledCluster {
 FilledCluster fill_cluster(const Row& row, std::vector<std::string>& filled);
 
 // `framework` wins over the row and the source's rule; empty: not given.
-Profile fill_profile(const Row& row, const SourceRules& rules, const std::string& framework,
+Profile fill_profile(const Row& row, Scenarios& scenarios, const std::string& framework,
                      std::vector<std::string>& filled);
 
 }  // namespace tw::validate

@@ -10,7 +10,6 @@
 #include "planner/validate/fill_machine.hpp"
 #include "planner/validate/fill_model.hpp"
 #include "planner/validate/metrics.hpp"
-#include "planner/validate/score.hpp"
 #include "planner/validate/words.hpp"
 #include "topology/check.hpp"
 
@@ -94,8 +93,12 @@ double memory_of(const PredictedRow& p, const std::string& kind) {
 // Everything that a row's prediction is made of, kept alive together.
 class RowCase {
  public:
-  RowCase(const Row& row, const SourceRules& rules, const Settings& settings)
-      : row_(row), rules_(rules), settings_(settings), rule_(rules.of(row)), effects_(rules.effects(row)) {}
+  RowCase(const Row& row, Scenarios& scenarios, const Settings& settings)
+      : row_(row),
+        scenarios_(scenarios),
+        settings_(settings),
+        rule_(scenarios.rules().of(row)),
+        effects_(scenarios.rules().effects(row)) {}
 
   ValidatedRow run() {
     out_.id = row_.id, out_.source = row_.source, out_.why_not = row_.why_not;
@@ -133,7 +136,7 @@ class RowCase {
     if (batch < 1 || batch > kMostBatch) return "layout.global_batch is missing";
     const Job job{&model.model, batch, *row_.model.seq_len, cluster.cluster.gpus};
     group(job, cluster.cluster);
-    const Profile profile = fill_profile(row_, rules_, settings_.framework, out_.filled);
+    const Profile profile = fill_profile(row_, scenarios_, settings_.framework, out_.filled);
     const LayoutAsk ask{row_,    rule_, effects_,
                         profile, job,   cluster.cluster.device.architecture == "blackwell"};
     const FilledLayouts layouts = fill_layouts(ask, out_.filled);
@@ -145,7 +148,7 @@ class RowCase {
                        const FilledLayouts& layouts) {
     const Fabric fabric(cluster);
     const std::string& named = settings_.calibration.empty() ? cluster.calibration : settings_.calibration;
-    const Calibration calibration = load_calibration(named, cluster);
+    const Calibration calibration = calibration_of(scenarios_.file("calibrations", named), cluster);
     EvaluatorSettings settings;
     settings.routing = routing(job);
     Evaluator evaluator(job, {&cluster, &fabric, &calibration, &profile}, settings);
@@ -196,7 +199,7 @@ class RowCase {
   }
 
   const Row& row_;
-  const SourceRules& rules_;
+  Scenarios& scenarios_;
   const Settings& settings_;
   const SourceRule& rule_;
   std::vector<TextRule> effects_;
@@ -205,20 +208,8 @@ class RowCase {
 
 }  // namespace
 
-ValidatedRow predict_row(const Row& row, const SourceRules& rules, const Settings& settings) {
-  return RowCase(row, rules, settings).run();
-}
-
-ValidateResult validate_rows(const std::vector<Row>& rows, const Settings& settings,
-                             const std::string& study) {
-  const SourceRules rules = load_source_rules();
-  ValidateResult out;
-  for (const Row& row : rows) {
-    if (study.empty() || mentions(row.source, lower(study)))
-      out.rows.push_back(predict_row(row, rules, settings));
-  }
-  score_all(out);
-  return out;
+ValidatedRow predict_row(const Row& row, Scenarios& scenarios, const Settings& settings) {
+  return RowCase(row, scenarios, settings).run();
 }
 
 }  // namespace tw::validate

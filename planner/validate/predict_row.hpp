@@ -3,7 +3,7 @@
 
 #include "costmodel/calibration.hpp"
 #include "planner/validate/result.hpp"
-#include "planner/validate/source_rules.hpp"
+#include "planner/validate/scenarios.hpp"
 
 namespace tw::validate {
 
@@ -12,10 +12,6 @@ struct Settings {
 };
 
 // Never throws for what a row says: a row that cannot be used says why.
-ValidatedRow predict_row(const Row& row, const SourceRules& rules, const Settings& settings);
-
-// Rows of one study (or all, where `study` is empty), predicted and scored.
-ValidateResult validate_rows(const std::vector<Row>& rows, const Settings& settings,
-                             const std::string& study);
+ValidatedRow predict_row(const Row& row, Scenarios& scenarios, const Settings& settings);
 
 }  // namespace tw::validate

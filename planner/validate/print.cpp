@@ -11,6 +11,10 @@ std::string number(const Maybe<double>& value, int digits) {
   return value ? fmt::format("{:.{}f}", *value, digits) : "-";
 }
 
+std::string share(const Maybe<double>& value, int digits = 1) {
+  return value ? number(value, digits) + "%" : "-";
+}
+
 struct Column {
   std::string_view title;
   std::string (*text)(const Score& score);
@@ -18,6 +22,8 @@ struct Column {
 constexpr Column kColumns[] = {
     {"rows", [](const Score& s) { return fmt::format("{}/{}", s.used, s.n); }},
     {"MAPE%", [](const Score& s) { return number(s.time_mape, 1); }},
+    {"left out%", [](const Score& s) { return number(s.left_out_mape, 1); }},
+    {"neutral%", [](const Score& s) { return number(s.neutral_mape, 1); }},
     {"worst%", [](const Score& s) { return number(s.time_worst, 1); }},
     {"bias%", [](const Score& s) { return number(s.bias, 1); }},
     {"hindsight%", [](const Score& s) { return number(s.hindsight_mape, 1); }},
@@ -38,7 +44,20 @@ std::string header() {
 std::string line(const Score& score) {
   std::string out;
   for (const Column& column : kColumns) out += fmt::format("{:>11}", column.text(score));
-  return out + "  " + score.source + "\n";
+  return out + "  " + (score.name.empty() ? score.source : score.name) + "\n";
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string out;
+  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
+  return out.empty() ? "none" : out;
+}
+
+std::string medians(const ValidateResult& result) {
+  return fmt::format(
+      "rank: medians over studies that rank five layouts or more: tau {}, regret {}%\n  {}\n  fewer: {}\n",
+      number(result.median_tau, 2), number(result.median_regret, 1), listed(result.ranking),
+      listed(result.too_few));
 }
 
 std::string row_line(const ValidatedRow& row) {
@@ -100,6 +119,8 @@ Json row_json(const ValidatedRow& row) {
   out.set("filled", std::move(filled)).set("group", row.group);
   out.set("predicted", row.predicted ? predicted_json(*row.predicted) : Json())
       .set("measured", measured_json(row.measured));
+  out.set("study", row.study).set("left_out_ratio", optional_json(row.left_out_ratio));
+  out.set("neutral_ratio", optional_json(row.neutral_ratio));
   out.set("time_ratio", optional_json(row.time_ratio)).set("memory_ratio", optional_json(row.memory_ratio));
   out.set("fits_predicted", optional_json(row.fits_predicted))
       .set("fits_measured", optional_json(row.fits_measured));
@@ -108,11 +129,14 @@ Json row_json(const ValidatedRow& row) {
 
 Json score_json(const Score& s) {
   Json out = Json::object();
-  out.set("source", s.source).set("n", s.n).set("used", s.used);
+  out.set("source", s.source).set("name", s.name).set("n", s.n).set("used", s.used);
   out.set("time_mape", optional_json(s.time_mape)).set("time_worst", optional_json(s.time_worst));
   out.set("time_bias", optional_json(s.bias)).set("kendall_tau", optional_json(s.kendall_tau));
   out.set("top1_regret", optional_json(s.top1_regret)).set("ranked", s.ranked);
   out.set("memory_mape", optional_json(s.memory_mape)).set("fit_accuracy", optional_json(s.fit_accuracy));
+  out.set("left_out_mape", optional_json(s.left_out_mape))
+      .set("neutral_mape", optional_json(s.neutral_mape))
+      .set("left_out_coverage", optional_json(s.left_out_coverage));
   out.set("coverage", optional_json(s.coverage)).set("band_half_width", optional_json(s.half_width));
   return std::move(out.set("hindsight_mape", optional_json(s.hindsight_mape)));
 }
@@ -128,12 +152,14 @@ Json list_json(const std::vector<T>& values, Json (*one)(const T&)) {
 
 std::string text_of(const ValidateResult& result, bool rows) {
   std::string out =
-      "Predicted against published: percentages; hindsight: one utilisation chosen for the set afterwards\n";
+      "Predicted against published: percentages; left out: fitted constants without the row's study; "
+      "neutral: "
+      "none fitted;\nhindsight: one utilisation chosen for the set afterwards\n";
   out += header();
   for (const Score& score : result.studies) out += line(score);
   out += "by GPU, model and precision\n";
   for (const Score& score : result.groups) out += line(score);
-  out += line(result.overall);
+  out += line(result.overall) + medians(result);
   for (const ValidatedRow& row : result.rows) {
     if (rows || !row.used) out += row_line(row);
   }
@@ -145,20 +171,45 @@ Json json_of(const ValidateResult& result) {
   out.set("schema", "trainwright.validate/1").set("rows_file", result.rows_file);
   out.set("rows", list_json(result.rows, row_json)).set("studies", list_json(result.studies, score_json));
   out.set("groups", list_json(result.groups, score_json));
-  return std::move(out.set("overall", score_json(result.overall)));
+  Json overall = score_json(result.overall);
+  overall.set("median_tau", optional_json(result.median_tau))
+      .set("median_regret", optional_json(result.median_regret));
+  return std::move(out.set("overall", std::move(overall)));
 }
 
 std::string scoreboard_of(const ValidateResult& result) {
   std::string out;
   const auto add = [&](const Score& s) {
-    out += fmt::format("{:>5}/{:<4} time {:>6} worst {:>6} tau {:>5} memory {:>6} fits {:>6}  {}\n", s.used,
-                       s.n, number(s.time_mape, 1), number(s.time_worst, 1), number(s.kendall_tau, 2),
-                       number(s.memory_mape, 1), number(s.fit_accuracy, 1), s.source);
+    out += fmt::format(
+        "{:>5}/{:<4} time {:>6} left-out {:>6} worst {:>6} tau {:>5} memory {:>6} fits {:>6} cover {:>4}  "
+        "{}\n",
+        s.used, s.n, number(s.time_mape, 1), number(s.left_out_mape, 1), number(s.time_worst, 1),
+        number(s.kendall_tau, 2), number(s.memory_mape, 1), number(s.fit_accuracy, 1), number(s.coverage, 0),
+        s.name.empty() ? s.source : s.name);
   };
   for (const Score& score : result.studies) add(score);
   for (const Score& score : result.groups) add(score);
   add(result.overall);
   return out;
+}
+
+std::string markdown_of(const ValidateResult& result) {
+  std::string out =
+      "| study | rows | error | left out | neutral | hindsight | rank | regret | coverage | others claim |\n"
+      "|---|---|---|---|---|---|---|---|---|---|\n";
+  const auto add = [&](const Score& s) {
+    out += fmt::format("| {} | {}/{} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+                       s.name.empty() ? s.source : s.name, s.used, s.n, share(s.time_mape),
+                       share(s.left_out_mape), share(s.neutral_mape), share(s.hindsight_mape),
+                       number(s.kendall_tau, 2), share(s.top1_regret), share(s.coverage, 0), s.claim);
+  };
+  for (const Score& score : result.studies) add(score);
+  for (const Score& score : result.groups) add(score);
+  add(result.overall);
+  return out + fmt::format(
+                   "\nMedians over the {} studies that rank five layouts or more: Kendall tau {}, "
+                   "regret of the top pick {}.\n",
+                   result.ranking.size(), number(result.median_tau, 2), share(result.median_regret));
 }
 
 }  // namespace tw::validate

@@ -11,6 +11,8 @@ namespace tw::validate {
 // Studies, groups, overall; with `rows` one line per row too.
 std::string text_of(const ValidateResult& result, bool rows);
 Json json_of(const ValidateResult& result);
+// The scoreboard as the table of README.md.
+std::string markdown_of(const ValidateResult& result);
 // Study, rows used of total, MAPE, worst, memory MAPE, fits: what the golden scoreboard holds.
 std::string scoreboard_of(const ValidateResult& result);
 

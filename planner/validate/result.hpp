@@ -30,12 +30,16 @@ struct MeasuredRow {
 
 struct ValidatedRow {
   std::string id, source;
+  std::string study;  // which is left out of a fit as a whole
   bool used = false;
   std::string why_not;
   std::vector<std::string> filled;
   Maybe<PredictedRow> predicted;
   MeasuredRow measured;
   Maybe<double> time_ratio, memory_ratio;  // predicted over measured
+  // The same with every fitted constant as fitted without this row's study, or at its neutral value.
+  Maybe<double> left_out_ratio, neutral_ratio;
+  bool left_out_covered = false;  // the measured time lies inside the 80% band then
   Maybe<bool> fits_predicted, fits_measured;
   std::string group;     // GPU, dense or MoE, bf16 or low precision
   std::string question;  // rows of one study that answer the same question are ranked together
@@ -44,11 +48,14 @@ struct ValidatedRow {
 
 struct Score {
   std::string source;
+  std::string name;   // short; of scenarios/published/studies.json
+  std::string claim;  // of other simulators on the same data
   std::int32_t n = 0, used = 0;
   Maybe<double> time_mape, time_worst;  // per cent; a refused row counts 100
   Maybe<double> bias;                   // median of predicted over measured, minus 1, per cent
   Maybe<double> kendall_tau, top1_regret;
   std::int32_t ranked = 0;  // rows in questions of two or more
+  Maybe<double> left_out_mape, neutral_mape, left_out_coverage;
   Maybe<double> memory_mape, fit_accuracy, coverage, half_width;
   Maybe<double> hindsight_mape;  // of one utilisation constant chosen with hindsight
 };
@@ -58,6 +65,9 @@ struct ValidateResult {
   std::vector<ValidatedRow> rows;
   std::vector<Score> studies, groups;
   Score overall;
+  // Over the studies that rank five layouts or more; the others are not asked.
+  Maybe<double> median_tau, median_regret;
+  std::vector<std::string> ranking, too_few;
 };
 
 }  // namespace tw::validate

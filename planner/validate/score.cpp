@@ -18,24 +18,30 @@ Maybe<double> per_cent(Maybe<double> share) {
 using Rows = std::vector<const ValidatedRow*>;
 
 void score_time(Score& out, const Rows& rows) {
-  std::vector<double> ratios, biases, utilisations;
-  double covered = 0, counted = 0;
+  std::vector<double> ratios, left_out, neutral, biases, utilisations;
+  double covered = 0, left_out_covered = 0, counted = 0;
   std::vector<double> widths;
   for (const ValidatedRow* row : rows) {
     if (!row->in_time) continue;
     ratios.push_back(row->time_ratio.value_or(1 + kRefused));
+    left_out.push_back(row->left_out_ratio.value_or(1 + kRefused));
+    neutral.push_back(row->neutral_ratio.value_or(1 + kRefused));
     if (!row->time_ratio) continue;
     biases.push_back(*row->time_ratio);
     utilisations.push_back(row->measured.utilisation);
     const PredictedRow& p = *row->predicted;
     counted += 1;
-    covered +=
-        p.step_time_low_s <= row->measured.step_time_s && row->measured.step_time_s <= p.step_time_high_s;
+    covered += inside_band(*row->predicted, row->measured.step_time_s),
+        left_out_covered += row->left_out_covered;
     widths.push_back((p.step_time_high_s - p.step_time_low_s) / (2 * p.step_time_s));
   }
   out.time_mape = per_cent(mean_error(ratios)), out.time_worst = per_cent(worst_error(ratios));
   if (const auto middle = median(biases)) out.bias = kPerCent * (*middle - 1);
-  if (counted > 0) out.coverage = kPerCent * covered / counted;
+  out.left_out_mape = per_cent(mean_error(left_out)), out.neutral_mape = per_cent(mean_error(neutral));
+  if (counted > 0) {
+    out.coverage = kPerCent * covered / counted;
+    out.left_out_coverage = kPerCent * left_out_covered / counted;
+  }
   out.half_width = per_cent(median(widths));
   out.hindsight_mape = per_cent(hindsight_error(utilisations));
 }
@@ -89,7 +95,23 @@ std::vector<Score> scores_by(const std::vector<ValidatedRow>& rows, KeyOf key) {
   return out;
 }
 
+void score_ranks(ValidateResult& result) {
+  constexpr std::int32_t kEnough = 5;
+  std::vector<double> taus, regrets;
+  for (const Score& study : result.studies) {
+    if (study.ranked == 0) continue;
+    const bool enough = study.ranked >= kEnough && study.kendall_tau && study.top1_regret;
+    (enough ? result.ranking : result.too_few).push_back(study.name);
+    if (enough) taus.push_back(*study.kendall_tau), regrets.push_back(*study.top1_regret);
+  }
+  result.median_tau = median(taus), result.median_regret = median(regrets);
+}
+
 }  // namespace
+
+bool inside_band(const PredictedRow& predicted, double seconds) {
+  return predicted.step_time_low_s <= seconds && seconds <= predicted.step_time_high_s;
+}
 
 Score score(std::string name, const Rows& rows) {
   Score out;
@@ -103,9 +125,15 @@ Score score(std::string name, const Rows& rows) {
   return out;
 }
 
-void score_all(ValidateResult& result) {
+void score_all(ValidateResult& result, const std::vector<Study>& studies) {
   result.studies =
       scores_by(result.rows, [](const ValidatedRow& row) -> const std::string& { return row.source; });
+  for (Score& score : result.studies) {
+    const Study* study = study_of(studies, score.source);
+    score.name = study ? study->name : score.source;
+    if (study) score.claim = study->claim;
+  }
+  score_ranks(result);
   result.groups =
       scores_by(result.rows, [](const ValidatedRow& row) -> const std::string& { return row.group; });
   std::sort(result.groups.begin(), result.groups.end(),

@@ -4,12 +4,11 @@
 
 #include "planner/validate/words.hpp"
 #include "topology/check.hpp"
-#include "topology/registry.hpp"
 
 namespace tw::validate {
 
-SourceRules load_source_rules() {
-  auto rules = load<SourceRules>(scenarios_folder() + "/published/sources.json");
+SourceRules source_rules_of(const JsonView& file) {
+  auto rules = read<SourceRules>(file);
   TW_CHECK(!rules.rules.empty() && rules.rules.back().match.empty());
   return rules;
 }

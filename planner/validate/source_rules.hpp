@@ -65,6 +65,6 @@ struct SourceRules {
 };
 TW_DESCRIBE(SourceRules, title, rules, texts);
 
-SourceRules load_source_rules();
+SourceRules source_rules_of(const JsonView& file);
 
 }  // namespace tw::validate

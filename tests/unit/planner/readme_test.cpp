@@ -1,5 +1,5 @@
 // The examples of README.md are run, and print what it shows: up to "..." or the end of the block,
-// the wall time of a search apart.
+// the wall time of a search apart. Its scoreboard is what `validate --markdown` prints.
 #include <gtest/gtest.h>
 
 #include <regex>
@@ -64,6 +64,19 @@ TEST(Readme, ExamplesPrintWhatItShows) {
       EXPECT_EQ(without_wall_time(line), without_wall_time(shown));
     }
   }
+}
+
+TEST(Readme, ScoreboardIsWhatValidatePrints) {
+  const std::string readme = read_file(TW_SOURCE_DIR "/README.md");
+  const std::string from = "<!-- trainwright validate --markdown, by tests/update_goldens.sh -->\n",
+                    to = "<!-- end -->";
+  const std::size_t start = readme.find(from), end = readme.find(to);
+  ASSERT_NE(start, std::string::npos);
+  ASSERT_NE(end, std::string::npos);
+  const Ran ran = Workspace().run({"validate", "--markdown"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(readme.substr(start + from.size(), end - start - from.size()), ran.out)
+      << "run tests/update_goldens.sh";
 }
 
 }  // namespace

@@ -203,7 +203,8 @@ TEST(ValidateCompare, FlopConventions) {
 }
 
 TEST(ValidateFill, SourcesSayTheirFramework) {
-  const SourceRules rules = load_source_rules();
+  Scenarios scenarios;
+  const SourceRules& rules = scenarios.rules();
   Row row;
   row.source = "Narayanan et al. 2021 (arXiv 2104.04473) Table 2", row.layout.zero = "3";
   EXPECT_EQ(rules.of(row).frameworks.front(), "deepspeed-2021");

@@ -112,12 +112,35 @@ TEST(ValidateScore, StudiesKeepTheOrderOfTheFile) {
     result.rows.push_back(timed(1, 1, 1));
     result.rows.back().source = source, result.rows.back().group = "g";
   }
-  score_all(result);
+  score_all(result, {});
   ASSERT_EQ(result.studies.size(), 2u);
   EXPECT_EQ(result.studies[0].source, "b");
   EXPECT_EQ(result.studies[0].n, 2);
   ASSERT_EQ(result.groups.size(), 1u);
   EXPECT_EQ(result.overall.n, 3);
+}
+
+// A study that ranks five layouts counts, one that ranks four is named.
+TEST(ValidateMetrics, MediansOverStudiesThatRankFive) {
+  ValidateResult result;
+  const auto add = [&](const std::string& study, const Values& predicted, const Values& measured) {
+    for (std::size_t i = 0; i < predicted.size(); ++i) {
+      ValidatedRow row;
+      row.source = study, row.question = "q", row.used = row.in_time = true;
+      row.predicted = PredictedRow{};
+      row.predicted->step_time_s = predicted[i], row.measured.step_time_s = measured[i];
+      row.time_ratio = predicted[i] / measured[i];
+      result.rows.push_back(row);
+    }
+  };
+  add("right", {1, 2, 3, 4, 5}, {1, 2, 3, 4, 5});         // tau 1, regret 0
+  add("swapped", {2, 1, 3, 4, 5}, {10, 12, 13, 14, 15});  // tau 8/10, regret 20%
+  add("few", {4, 3, 2, 1}, {1, 2, 3, 4});
+  score_all(result, {});
+  EXPECT_EQ(result.ranking, (std::vector<std::string>{"right", "swapped"}));
+  EXPECT_EQ(result.too_few, std::vector<std::string>{"few"});
+  EXPECT_DOUBLE_EQ(*result.median_tau, 0.9);
+  EXPECT_DOUBLE_EQ(*result.median_regret, 10);
 }
 
 }  // namespace

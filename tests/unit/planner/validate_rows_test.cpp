@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "planner/validate/predict_row.hpp"
 #include "planner/validate/print.hpp"
+#include "planner/validate/validate_rows.hpp"
 #include "topology/check.hpp"
 
 namespace tw::validate {

@@ -94,5 +94,23 @@ TEST(Printable, InputErrorIsOneLine) {
   EXPECT_STREQ(error.what(), "bad\\x0afile: a\\x09b: message");
 }
 
+TEST(Json, PointersNameOneNode) {
+  const JsonView root = parse_json(R"({"a": {"b": [10, {"c": "x"}]}})", "f.json");
+  EXPECT_EQ(at_pointer(root, "/a/b/0").integer(), 10);
+  EXPECT_EQ(at_pointer(root, "/a/b/1/c").string(), "x");
+  EXPECT_TRUE(at_pointer(root, "").is_object());
+  for (const char* wrong : {"a", "/b", "/a/b/2", "/a/b/x", "/a/b/-1", "/a/b/0/c"})
+    EXPECT_THROW(at_pointer(root, wrong), InputError) << wrong;
+}
+
+TEST(Json, ReplacedLeavesTheOriginal) {
+  const JsonView root = parse_json(R"({"a": [1, 2]})", "f.json");
+  const JsonView other = replaced(root, "/a/1", Json("two"));
+  EXPECT_EQ(other.dump(), R"({"a":[1,"two"]})");
+  EXPECT_EQ(other.file(), "f.json");
+  EXPECT_EQ(root.dump(), R"({"a":[1,2]})");
+  EXPECT_THROW(replaced(root, "/b", Json(1)), InputError);
+}
+
 }  // namespace
 }  // namespace tw
