@@ -251,6 +251,9 @@ Calibration Calibration::without_nvls() const {
   other.data_ = std::move(copy);
   return other;
 }
+double Calibration::carried_spread() const {
+  return data_->carried_spread;
+}
 const std::string& Calibration::name() const {
   return data_->name;
 }

@@ -96,6 +96,9 @@ class Calibration {
   // the GPU.
   Calibration without_nvls() const;
 
+  // Relative standard deviation of a whole step that carrying over to another GPU adds; 0: measured there.
+  double carried_spread() const;
+
   const std::string& name() const;
   Provenance provenance() const;  // of the GEMM curve: the headline
 

@@ -1,4 +1,5 @@
-// Rules that carry a calibration over to another GPU; every estimate is then derived.
+// Rules that carry a calibration over to another GPU; every estimate is then derived. What the rules do
+// not know is one error of the whole step (its kernels run at one clock, by one share): `spread`.
 // - Kernels: rates go with the data-sheet peak times the share of it that the architecture reaches
 //   (row of carry_over). Within one architecture the fitted share is kept, lowered by the cube root
 //   of power per peak FLOP where the board has less (derived: power ~ f*V^2 with V ~ f, so the
@@ -25,11 +26,6 @@ bool same_kernels(const CalibratedDevice& from, const Gpu& to) {
          alike(from.memory_rate.value, to.memory_rate.value) && alike(from.power.value, to.power.value);
 }
 
-void widen(Evidence& evidence, double spread) {
-  evidence.provenance = Provenance::derived;
-  evidence.spread = std::hypot(evidence.spread, spread);
-}
-
 double power_clock(const CalibratedDevice& from, const Gpu& to) {
   const double per_flop = (to.power / to.bf16).value / (from.power / from.bf16).value;
   return std::cbrt(std::min(1.0, per_flop));
@@ -50,16 +46,16 @@ Factors kernel_factors(const CalibrationFile& file, const Gpu& to, const CarryOv
   return {peaks * rule.gemm_share / share, peaks * rule.attention_share, peaks * rule.fused_share};
 }
 
-void scale_gemm(GemmCurve& curve, double factor, double spread) {
+void scale_gemm(GemmCurve& curve, double factor) {
   curve.rate = curve.rate * factor;
   curve.odd_rate = curve.odd_rate * factor;
-  widen(curve.evidence, spread);
+  curve.evidence.provenance = Provenance::derived;
 }
 
-void scale_attention(AttentionKernelCurves& curves, double factor, double spread) {
+void scale_attention(AttentionKernelCurves& curves, double factor) {
   for (AttentionCurve* curve : {&curves.forward, &curves.backward}) {
     curve->rate = curve->rate * factor;
-    widen(curve->evidence, spread);
+    curve->evidence.provenance = Provenance::derived;
   }
 }
 
@@ -72,7 +68,7 @@ void scale_links(LinkCurves& links, const CarryOver& rule, bool same_architectur
   }
   for (LinkCurve* curve : {&links.ring_intra, &links.nvls_intra, &links.pairwise_intra, &links.send_intra,
                            &links.ring_inter, &links.tree_inter, &links.pairwise_inter, &links.send_inter}) {
-    widen(curve->evidence, rule.spread);
+    curve->evidence.provenance = Provenance::derived;
   }
   links.nvls = rule.nvls;
 }
@@ -95,16 +91,17 @@ void carry_over(Calibration::Data& data, const Gpu& to, const JsonView& root) {
   const CarryOver& rule = rule_for(data, to, root);
   const bool same_architecture = data.device.architecture == to.architecture;
   scale_links(data.links, rule, same_architecture);
+  data.carried_spread = rule.spread;
   if (kernels) return;
   const Factors factors = kernel_factors(data, to, rule);
-  scale_gemm(data.gemm, factors.gemm, rule.spread);
-  scale_gemm(data.grouped_gemm, factors.gemm, rule.spread);
-  scale_attention(data.attention.flash2, factors.flash2, rule.spread);
-  scale_attention(data.attention.cudnn, factors.cudnn, rule.spread);
+  scale_gemm(data.gemm, factors.gemm);
+  scale_gemm(data.grouped_gemm, factors.gemm);
+  scale_attention(data.attention.flash2, factors.flash2);
+  scale_attention(data.attention.cudnn, factors.cudnn);
   data.sustained.value.gemm *= rule.sustained;
   data.attention.exponential = data.attention.exponential * (static_cast<double>(to.sms) / data.device.sms);
   data.elementwise.rate = data.elementwise.rate * (to.memory_rate / data.device.memory_rate);
-  widen(data.elementwise.evidence, rule.spread);
+  data.elementwise.evidence.provenance = Provenance::derived;
   data.device = {data.device.gpu, to.architecture,   to.sms,          to.bf16,
                  to.memory_rate,  to.nvlink_one_way, to.pcie_one_way, to.power};
 }

@@ -9,10 +9,10 @@ namespace tw {
 
 // Derived: with e_c the relative error of curve c, both steps move by e_c times their seconds on it,
 // so the difference has the deviation of the difference of their errors; curves add in squares.
-Comparison compare(const Cost& first, const Cost& second, double framework_spread) {
+Comparison compare(const Cost& first, const Cost& second, double whole_spread) {
   Comparison out;
   out.seconds = second.step_seconds - first.step_seconds;
-  double variance = framework_spread * out.seconds * framework_spread * out.seconds;
+  double variance = whole_spread * out.seconds * whole_spread * out.seconds;
   for (std::size_t i = 0; i < kCurves; ++i) {
     const double error = double{second.terms.error[i]} - first.terms.error[i];
     variance += error * error;

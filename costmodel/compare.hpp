@@ -20,7 +20,7 @@ struct Comparison {
   std::vector<TermDifference> terms;  // by size of the difference, largest first; zeros left out
 };
 
-// `framework_spread`: Profile::spread, the same error for both.
-Comparison compare(const Cost& first, const Cost& second, double framework_spread);
+// `whole_spread`: StepContext::spread, the same error for both.
+Comparison compare(const Cost& first, const Cost& second, double whole_spread);
 
 }  // namespace tw

@@ -220,6 +220,7 @@ TW_DESCRIBE(CalibrationFile, title, date, driver, command, source, inputs, devic
 
 struct Calibration::Data : CalibrationFile {
   std::string name;
+  double carried_spread = 0;  // of a step on a GPU that the calibration was carried over to
 };
 
 // One GEMM, or `groups` equal ones in one kernel, output rows x cols. extra_bytes: traffic beyond

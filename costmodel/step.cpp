@@ -20,6 +20,7 @@ StepContext step_context(const Job& job, const Machine& machine, Bytes headroom)
     out.before[i + 1] = out.before[i];
     ++out.before[i + 1][model.layer_kind[i]];
   }
+  out.spread = std::hypot(machine.profile->spread, machine.calibration->carried_spread());
   out.straggler = machine.profile->gpu_speed_spread * expected_maximum(job.gpus);
   out.per_step = machine.profile->host.per_step.value +
                  machine.profile->host.sync_per_step * machine.calibration->synchronise().value;
@@ -306,14 +307,14 @@ class Step {
     for (float& error : t.error) error *= static_cast<float>(to / from);
   }
 
-  // Different curves are wrong apart: squares. The framework's own spread is added in squares.
+  // Different curves are wrong apart: squares. What concerns the whole step is added in squares.
   void finish() {
     double seconds = 0, variance = 0;
     for (const float part : cost_.terms.exposed) seconds += part;
     for (const float error : cost_.terms.error) variance += double{error} * error;
-    const double framework = x_.machine.profile->spread * seconds;
+    const double whole = x_.spread * seconds;
     cost_.step_seconds = seconds;
-    cost_.spread_seconds = std::sqrt(variance + framework * framework);
+    cost_.spread_seconds = std::sqrt(variance + whole * whole);
   }
 
   const StepContext& x_;

@@ -23,6 +23,7 @@ struct StepContext {
   Machine machine;
   Bytes limit;                     // of device memory that a layout may use
   std::vector<KindCounts> before;  // layers of each kind before layer i
+  double spread = 0;               // of a whole step, relative: the profile's and that of another GPU
   double straggler = 0;            // expected slow-down of the slowest of all GPUs, relative
   double per_step = 0;             // host seconds between steps
 };

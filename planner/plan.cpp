@@ -48,7 +48,7 @@ CountResult plan_one(const Inputs& inputs, const PlanSettings& settings, std::in
   out.limit = evaluator.context().limit, out.nothing_legal = found.nothing_legal;
   for (const RankedLayout& each : found.best) {
     out.best.push_back(predict(evaluator, each.layout));
-    out.behind.push_back(compare(found.best.front().cost, each.cost, inputs.profile.spread));
+    out.behind.push_back(compare(found.best.front().cost, each.cost, evaluator.context().spread));
   }
   return out;
 }

@@ -197,18 +197,25 @@ std::string markdown_of(const ValidateResult& result) {
   std::string out =
       "| study | rows | error | left out | neutral | hindsight | rank | regret | coverage | others claim |\n"
       "|---|---|---|---|---|---|---|---|---|---|\n";
-  const auto add = [&](const Score& s) {
-    out += fmt::format("| {} | {}/{} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
-                       s.name.empty() ? s.source : s.name, s.used, s.n, share(s.time_mape),
-                       share(s.left_out_mape), share(s.neutral_mape), share(s.hindsight_mape),
-                       number(s.kendall_tau, 2), share(s.top1_regret), share(s.coverage, 0), s.claim);
+  const auto errors = [](const Score& s) {
+    return fmt::format("| {} | {}/{} | {} | {} | {} | {} |", s.name.empty() ? s.source : s.name, s.used, s.n,
+                       share(s.time_mape), share(s.left_out_mape), share(s.neutral_mape),
+                       share(s.hindsight_mape));
   };
-  for (const Score& score : result.studies) add(score);
-  for (const Score& score : result.groups) add(score);
-  add(result.overall);
+  for (const Score& s : result.studies) {
+    out += errors(s) + fmt::format(" {} | {} | {} | {} |\n", number(s.kendall_tau, 2), share(s.top1_regret),
+                                   share(s.coverage, 0), s.claim);
+  }
+  out +=
+      "\n| rows | used | error | left out | neutral | hindsight | coverage | half-width |\n"
+      "|---|---|---|---|---|---|---|---|\n";
+  std::vector<Score> sets = result.groups;
+  sets.push_back(result.overall);
+  for (const Score& s : sets) {
+    out += errors(s) + fmt::format(" {} | {} |\n", share(s.coverage, 0), share(s.half_width));
+  }
   return out + fmt::format(
-                   "\nMedians over the {} studies that rank five layouts or more: Kendall tau {}, "
-                   "regret of the top pick {}.\n",
+                   "\nRank, medians over the {} studies that rank five layouts or more: tau {}, regret {}.\n",
                    result.ranking.size(), number(result.median_tau, 2), share(result.median_regret));
 }
 

@@ -143,21 +143,23 @@ std::vector<OffRow> offs_of(const std::vector<Case>& cases, const FittedList& li
   return out;
 }
 
-// Groups of five rows or more, each weighing the same.
+// Groups of five rows or more, each weighing the same: scores in units of the group's mean |off|.
 double mean_score(const std::vector<OffRow>& offs, Scenarios& scenarios) {
   constexpr std::size_t kEnough = 5;
-  std::map<std::string, std::vector<double>> groups;
+  struct Group {
+    double score = 0, off = 0;
+    std::size_t rows = 0;
+  };
+  std::map<std::string, Group> groups;
   for (const OffRow& each : offs) {
     const PredictedRow p = *predict_row(*each.one->row, scenarios, {}).predicted;
     const double half = (p.step_time_high_s - p.step_time_low_s) / (2 * p.step_time_s);
-    groups[each.one->group].push_back(interval_score(half, each.off));
+    Group& group = groups[each.one->group];
+    group.score += interval_score(half, each.off), group.off += std::abs(each.off), group.rows += 1;
   }
   double sum = 0, counted = 0;
-  for (const auto& [group, scores] : groups) {
-    if (scores.size() < kEnough) continue;
-    double total = 0;
-    for (const double score : scores) total += score;
-    sum += total / static_cast<double>(scores.size()), counted += 1;
+  for (const auto& [name, group] : groups) {
+    if (group.rows >= kEnough && group.off > 0) sum += group.score / group.off, counted += 1;
   }
   return counted > 0 ? sum / counted : 0;
 }

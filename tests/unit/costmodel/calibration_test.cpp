@@ -163,7 +163,9 @@ TEST(Calibration, carries_over) {
   const Calibration low = calibration_of("h100-sxm", kH100Low);
   EXPECT_NEAR(low.data().gemm.rate / h100.data().gemm.rate, std::cbrt(5.0 / 7.0), 1e-12);
   EXPECT_EQ(low.gemm(shape).provenance, Provenance::derived);
-  EXPECT_GT(low.gemm(shape).spread, h100.gemm(shape).spread);
+  EXPECT_EQ(low.gemm(shape).spread, h100.gemm(shape).spread);
+  EXPECT_EQ(h100.carried_spread(), 0);  // measured there
+  EXPECT_EQ(low.carried_spread(), h100.data().carry_over.at("hopper").spread);
 }
 
 // Large bf16 GEMMs: A100 250-280 of 312 TFLOP/s, B200 1500-1700 of 2250. A100 8-GPU ring: 235 GB/s.

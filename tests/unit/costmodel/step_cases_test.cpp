@@ -2,6 +2,8 @@
 // head nothing. Only the final read of the gradient norm is the calibration's.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "costmodel/step.hpp"
 #include "tests/unit/costmodel/oracle_fixture.hpp"
 
@@ -192,6 +194,16 @@ TEST(StepCases, TermsSumToTheStep) {
   double sum = 0;
   for (const float part : cost.terms.exposed) sum += part;
   EXPECT_NEAR(sum, cost.step_seconds, kTolerance);
+}
+
+// What concerns the whole step is one error of all of it, beside those of the curves, in squares.
+TEST(StepCases, WholeStepSpreadAddsInSquares) {
+  Synthetic s;
+  s.layout.pp = 4;
+  const Cost curves = s.cost();
+  s.setup.profile.spread = 0.1;
+  s.context = step_context(s.setup.job, s.setup.machine, Bytes(0));
+  EXPECT_NEAR(s.cost().spread_seconds, std::hypot(curves.spread_seconds, 0.1 * curves.step_seconds), 1e-9);
 }
 
 }  // namespace
