@@ -69,7 +69,13 @@ TensorId attend(Builder& b, const Attention& a, std::int64_t kv_heads, TensorId 
     const TensorSpec wide{.name = "qkv", .rows = b.tokens(), .place = cut(AxisName::heads)};
     TensorSpec spread = wide;
     spread.width = std::int64_t{key.tp} * b.local_bytes(qkv) / std::llround(2 * b.tokens());
-    qkv = b.exchange("cp_heads", qkv, spread, cp_all_to_all(b, qkv), Term::cp);
+    qkv = b.exchange({.name = "cp_heads",
+                      .what = Operator::spread_heads,
+                      .out = spread,
+                      .work = cp_all_to_all(b, qkv),
+                      .term = Term::cp,
+                      .heads = {a.heads / key.tp, kv_heads / key.tp, a.head_dim}},
+                     qkv);
   }
   const double hop = b.tokens() * static_cast<double>(s.kv_heads * (a.head_dim + a.value_dim) * 2);
   TensorId out = b.attention({.name = "attention",
@@ -79,8 +85,14 @@ TensorId attend(Builder& b, const Attention& a, std::int64_t kv_heads, TensorId 
                               .hop = Bytes(std::llround(hop)),
                               .statistics = statistics(b, s, cut_up.ring_hops + 1)},
                              {qkv});
-  if (to_heads) out = b.exchange("cp_sequence", out, context, cp_all_to_all(b, out), Term::cp);
-  return out;
+  if (!to_heads) return out;
+  return b.exchange({.name = "cp_sequence",
+                     .what = Operator::gather_heads,
+                     .out = context,
+                     .work = cp_all_to_all(b, out),
+                     .term = Term::cp,
+                     .heads = {a.heads / key.tp, kv_heads / key.tp, a.head_dim}},
+                    out);
 }
 
 }  // namespace

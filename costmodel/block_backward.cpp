@@ -19,10 +19,15 @@ void Builder::hand_gradient(TensorId to, Ready ready, Placement place) {
     as.place = have;
     const auto found = ranks(spec.scope) == 1 ? Conversion::none : conversion(have, goal);
     TW_CHECK(found.has_value());
-    return convert(work_.backward, as, *found, from, spec.scope == Scope::attention ? Term::tp : Term::ep);
+    return convert(work_.backward, as, goal, *found, from,
+                   spec.scope == Scope::attention ? Term::tp : Term::ep);
   };
-  OpRefs both = settle(gradient.ready, gradient.place).before;
-  for (const std::int16_t op : settle(ready, place).before) both.push_back(op);
+  const Ready one = settle(gradient.ready, gradient.place), other = settle(ready, place);
+  OpRefs both = one.before;
+  both.append(other.before);
+  TensorSpec whole = spec;
+  whole.place = goal;
+  const std::int16_t value = new_value(whole, true);
   Op join;
   join.name = "join";
   join.term = Term::elementwise;
@@ -30,7 +35,9 @@ void Builder::hand_gradient(TensorId to, Ready ready, Placement place) {
   const bool fused =
       kernels().fused_add_norm && maker && maker->kind == Kind::add;  // read by the norm's backward
   join.work = Elementwise{Bytes((fused ? 1 : 3) * local_bytes(to))};
-  gradient = {{{push(work_.backward, join, both)}, -1}, goal, true};
+  const Operands operands{
+      .what = Operator::sum, .half = Half::backward, .reads = {one.value, other.value}, .writes = {value}};
+  gradient = {{{push(work_.backward, join, both, operands)}, -1, value}, goal, true};
 }
 
 // The gradient of a node's output, in the placement its operator reads.
@@ -43,7 +50,7 @@ Builder::Ready Builder::gradient_for(const Node& node) {
   TW_CHECK(found.has_value());
   TensorSpec as = out.spec;
   as.place = out.gradient.place;
-  return convert(work_.backward, as, *found, out.gradient.ready,
+  return convert(work_.backward, as, goal, *found, out.gradient.ready,
                  out.spec.scope == Scope::attention ? Term::tp : Term::ep);
 }
 
@@ -52,7 +59,7 @@ Builder::Ready Builder::regather(const Node& node) {
   const Node* producer = producer_of(node.inputs[0]);
   const bool again = kernels().regather_input && producer && producer->kind == Kind::conversion &&
                      producer->conversion == Conversion::all_gather;
-  if (!again) return {};
+  if (!again) return {{}, -1, read_again(node.inputs[0])};
   const auto last = static_cast<std::int16_t>(work_.backward.size()) - 1;
   Op op;
   op.name = at(node.inputs[0]).spec.name;
@@ -60,24 +67,41 @@ Builder::Ready Builder::regather(const Node& node) {
                            whole_bytes(at(node.inputs[0]).spec)};
   op.term = node.linear.groups > 0 ? Term::ep : Term::tp;
   op.stream = Stream::network;
-  return {{push(work_.backward, op, {static_cast<std::int16_t>(last)})}, -1};
+  const TensorSpec& in = at(node.inputs[0]).spec;
+  const std::int16_t value = new_value(in);
+  const Operands operands{.what = Operator::convert,
+                          .half = Half::backward,
+                          .reads = {read_again(producer->inputs[0])},
+                          .writes = {value},
+                          .conversion = Conversion::all_gather,
+                          .from = at(producer->inputs[0]).spec.place,
+                          .to = in.place,
+                          .group = group(in.scope)};
+  return {{push(work_.backward, op, {static_cast<std::int16_t>(last)}, operands)}, -1, value};
 }
 
 void Builder::linear_backward(const Node& node, const Ready& gradient) {
   const Ready again = regather(node);
-  const std::int16_t dgrad = linear_ops(node, GemmPass::dgrad, work_.backward, gradient.before);
+  const bool column = node.linear.split == Split::column;
+  const Placement place = column ? kPartial : gradient_of(at(node.inputs[0]).spec.place);
+  TensorSpec in = at(node.inputs[0]).spec;
+  in.place = place;
+  const std::int16_t made = new_value(in, true);
+  const std::int16_t dgrad =
+      linear_ops(node, GemmPass::dgrad, work_.backward, gradient.before,
+                 {.half = Half::input_gradient, .reads = {gradient.value}, .writes = {made}});
   OpRefs before = again.before;
   if (gradient.during >= 0) before.push_back(gradient.during);
-  const std::int16_t wgrad = linear_ops(node, GemmPass::wgrad, work_.backward, before);
+  const std::int16_t wgrad =
+      linear_ops(node, GemmPass::wgrad, work_.backward, before,
+                 {.half = Half::weight_gradient, .reads = {gradient.value, again.value}});
   if (node.linear.bias && !kernels().fused_bias_gradient) {
     Op sum;
     sum.name = node.name, sum.term = Term::elementwise, sum.module = node.module, sum.weight_half = true;
     sum.work = Elementwise{Bytes(local_bytes(node.output))};
-    push(work_.backward, sum, {});
+    push(work_.backward, sum, {}, {.what = Operator::sum, .half = Half::weight_gradient});
   }
-  const bool column = node.linear.split == Split::column;
-  const Placement place = column ? kPartial : gradient_of(at(node.inputs[0]).spec.place);
-  hand_gradient(node.inputs[0], {{kernels().overlap_wgrad ? dgrad : wgrad}, -1}, place);
+  hand_gradient(node.inputs[0], {{kernels().overlap_wgrad ? dgrad : wgrad}, -1, made}, place);
 }
 
 // The gradient and the mask are read, the gradient of what was added is written; the residual's passes.
@@ -86,7 +110,7 @@ void Builder::dropout_backward(const Node& node, const OpRefs& before) {
   drop.name = "dropout", drop.term = Term::elementwise, drop.module = node.module;
   drop.work = Elementwise{Bytes(2 * local_bytes(node.output) + node.pointwise.kept_bytes)};
   hand_gradient(node.inputs[0], {before, -1}, gradient_of(at(node.inputs[0]).spec.place));
-  const std::int16_t dropped = push(work_.backward, drop, before);
+  const std::int16_t dropped = push(work_.backward, drop, before, {.half = Half::backward});
   hand_gradient(node.inputs[1], {{dropped}, -1}, gradient_of(at(node.inputs[1]).spec.place));
 }
 
@@ -104,12 +128,13 @@ void Builder::backward_ops(Node& node) {
     TW_CHECK(found.has_value());
     TensorSpec as = out;
     as.place = gradient.place;
-    hand_gradient(node.inputs[0], convert(work_.backward, as, *found, gradient.ready, node.term),
-                  gradient_of(in.place));
+    const Placement goal = gradient_of(in.place);
+    hand_gradient(node.inputs[0], convert(work_.backward, as, goal, *found, gradient.ready, node.term), goal);
     return;
   }
-  if (node.kind == Kind::pointwise &&
-      node.pointwise.backward_bytes <= 0) {  // a view: the gradient passes as it is
+  const bool view = node.kind == Kind::pointwise && node.pointwise.backward_bytes <= 0;
+  const bool summary = node.kind == Kind::exchange && node.exchange.summary;
+  if (view || summary) {  // the gradient passes as it is
     const Gradient gradient = at(node.output).gradient;
     for (const TensorId id : node.inputs) hand_gradient(id, gradient.ready, gradient.place);
     return;
@@ -122,9 +147,11 @@ void Builder::backward_ops(Node& node) {
   if (gradient.during >= 0) before.push_back(gradient.during);
   if (node.kind == Kind::add && node.pointwise.kept_bytes > 0) return dropout_backward(node, before);
   if (node.kind == Kind::add) {
-    for (const TensorId id : node.inputs) hand_gradient(id, {before, -1}, gradient_of(at(id).spec.place));
+    for (const TensorId id : node.inputs)
+      hand_gradient(id, {before, -1, gradient.value}, gradient_of(at(id).spec.place));
     return;
   }
+  const Operands operands = backward_operands(node, gradient.value);
   Ready made;
   Op op;
   op.name = node.name;
@@ -132,21 +159,24 @@ void Builder::backward_ops(Node& node) {
   op.module = node.module;
   switch (node.kind) {
     case Kind::exchange:
-      op.work = node.exchange;
+      op.work = node.exchange.work;
       op.stream = Stream::network;
-      made = {{push(work_.backward, op, before)}, -1};
+      made = {{push(work_.backward, op, before, operands)}, -1};
       break;
     case Kind::attention:
-      made = attention_ops(node, work_.backward, {before, -1}, true, node.term);
+      made = attention_ops(node, work_.backward, {before, -1, gradient.value}, true, node.term);
       break;
     default:
       op.work = Elementwise{Bytes(std::llround(node.pointwise.backward_bytes))};
       op.launches = node.pointwise.launches;
       op.routings = node.pointwise.routes ? 2 : 0;  // both gradients: as many kernels again
-      made = {{push(work_.backward, op, before)}, -1};
+      made = {{push(work_.backward, op, before, operands)}, -1};
   }
-  for (const TensorId id : node.inputs)
+  for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+    if (node.kind != Kind::attention && input_.operands) made.value = operands.writes[i];
+    const TensorId id = node.inputs[i];
     hand_gradient(id, made, moves ? arrives : gradient_of(at(id).spec.place));
+  }
 }
 
 }  // namespace tw

@@ -16,6 +16,12 @@ bool cuts_features(Placement place) {
   return place.kind == Placement::Kind::cut && !cuts_rows(place);
 }
 
+std::int64_t rows_of(const Widths& parts, std::size_t i, std::int64_t counted, std::int64_t out) {
+  // Of [q | k | v], what is not counted is k and v, alike.
+  const bool repeated = parts.size() == 3 && counted < out && i > 0;
+  return repeated ? (counted - parts[0]) / 2 : parts[i];
+}
+
 }  // namespace
 
 Builder::Builder(const EmitInput& input)
@@ -62,7 +68,7 @@ std::int64_t Builder::local_bytes(TensorId id) const {
   return bytes_of(at(id).spec);
 }
 
-std::int16_t Builder::push(OpList& list, Op op, const OpRefs& after) {
+std::int16_t Builder::push(OpList& list, Op op, const OpRefs& after, const Operands& operands) {
   std::size_t slot = 0;
   for (const std::int16_t index : after) {
     if (index < 0 || list[static_cast<std::size_t>(index)].stream == op.stream) continue;
@@ -70,7 +76,42 @@ std::int16_t Builder::push(OpList& list, Op op, const OpRefs& after) {
     op.after[slot++] = index;
   }
   list.push_back(std::move(op));
+  if (input_.operands) {
+    const bool forward = &list == &work_.forward;
+    (forward ? work_.operands.forward : work_.operands.backward).push_back(operands);
+  }
   return static_cast<std::int16_t>(list.size() - 1);
+}
+
+std::int16_t Builder::new_value(const TensorSpec& spec, bool gradient) {
+  if (!input_.operands) return -1;
+  Value value{.name = spec.name,
+              .rows = local_rows(spec),
+              .width = local_width(spec),
+              .element_bytes = spec.element_bytes,
+              .routed = spec.routed,
+              .gradient = gradient};
+  work_.operands.values.push_back(value);
+  return static_cast<std::int16_t>(work_.operands.values.size() - 1);
+}
+
+std::int16_t Builder::new_bytes(std::string_view name, std::int64_t bytes, bool gradient) {
+  if (!input_.operands) return -1;
+  work_.operands.values.push_back(
+      {.name = name, .rows = 1, .width = bytes, .element_bytes = 1, .gradient = gradient});
+  return static_cast<std::int16_t>(work_.operands.values.size() - 1);
+}
+
+// An operation that the closed form prices as nothing: a slice, a sum of a few counts.
+std::int16_t Builder::free_op(OpList& list, std::string_view name, Stream stream, const Operands& operands) {
+  if (!input_.operands) return -1;
+  Op op;
+  op.name = name;
+  op.work = Elementwise{Bytes(0)};
+  op.term = Term::elementwise;
+  op.stream = stream;
+  op.launches = 0;
+  return push(list, op, {}, operands);
 }
 
 TensorId Builder::record(Node node, const TensorSpec& out) {
@@ -82,7 +123,9 @@ TensorId Builder::record(Node node, const TensorSpec& out) {
   tensor.producer = static_cast<std::int32_t>(nodes_.size());
   tensors_.push_back(std::move(tensor));
   nodes_.push_back(std::move(node));
-  if (!input_.bytes_only) at(id).ready = forward_ops(nodes_.back(), work_.forward, false);
+  if (input_.bytes_only) return id;
+  at(id).ready = forward_ops(nodes_.back(), work_.forward, false);
+  at(id).value = at(id).ready.value;
   return id;
 }
 
@@ -96,13 +139,19 @@ TensorId Builder::norm(std::string_view name, TensorId x, Module module, std::in
   const TensorSpec in = at(x).spec;
   const std::int64_t vectors = model().norm == NormKind::layer ? 2 : 1;
   const std::int64_t elements = vectors * (width == 0 ? in.width : width);
-  weight({name, elements, elements, Scope::attention, cuts_rows(in.place), false});
+  Weight scale{name, elements, elements, Scope::attention, cuts_rows(in.place), false};
+  scale.rows = {{vectors, vectors, 1}};
+  scale.columns = scale.local_columns = elements / vectors;
   const double bytes = static_cast<double>(bytes_of(in));
   // Fused into the addition before it, a norm only writes; its backward reads the other gradient too.
   const Node* before = producer_of(x);
   const bool after_add = kernels().fused_add_norm && before && before->kind == Kind::add;
-  PointwiseSpec spec{
-      .name = name, .out = in, .forward_bytes = (after_add ? 1 : 2) * bytes, .backward_bytes = 3 * bytes};
+  PointwiseSpec spec{.name = name,
+                     .what = Operator::norm,
+                     .out = in,
+                     .forward_bytes = (after_add ? 1 : 2) * bytes,
+                     .backward_bytes = 3 * bytes};
+  spec.weight = weight(scale);
   spec.out.name = name;
   spec.keeps_input = true;
   if (!kernels().fused_norm) {
@@ -118,6 +167,24 @@ TensorId Builder::norm(std::string_view name, TensorId x, Module module, std::in
   return pointwise(spec, {x});
 }
 
+// Blocks of rows of a weight cut by columns of its output: [q | k | v], [gate | up] or one. KV heads
+// that are fewer than ranks are held by several.
+SmallList<RowBlock, 3> Builder::row_blocks(const LinearSpec& spec, std::int64_t counted) const {
+  const std::int64_t parts = ranks(spec.groups > 0 ? Scope::expert : Scope::attention);
+  SmallList<RowBlock, 3> blocks;
+  if (spec.parts.empty()) {
+    const std::int64_t rows = spec.out / spec.stacked, distinct = counted / spec.stacked;
+    for (std::int64_t i = 0; i < spec.stacked; ++i)
+      blocks.push_back({distinct, (rows + parts - 1) / parts, 1});
+    return blocks;
+  }
+  for (std::size_t i = 0; i < spec.parts.size(); ++i) {
+    const std::int64_t distinct = rows_of(spec.parts, i, counted, spec.out);
+    blocks.push_back({distinct, spec.parts[i] / parts, spec.parts[i] / distinct});
+  }
+  return blocks;
+}
+
 TensorId Builder::linear(const LinearSpec& spec, TensorId x) {
   const TensorSpec in = at(x).spec;
   const Scope scope = in.scope;
@@ -126,15 +193,28 @@ TensorId Builder::linear(const LinearSpec& spec, TensorId x) {
   const std::int64_t experts = std::max<std::int64_t>(spec.groups, 1);
   const std::int64_t here = std::max<std::int64_t>(spec.groups_local, 1);
   const std::int64_t parts = spec.split == Split::replicated ? 1 : ranks(scope);
+  std::int16_t index = -1;
   if (!spec.tied) {
     const std::int64_t counted = spec.counted_out > 0 ? spec.counted_out : spec.out;
     const std::int64_t bias = spec.bias ? 1 : 0;
     const std::int64_t local_out = spec.split == Split::column ? (spec.out + parts - 1) / parts : spec.out;
     const std::int64_t local_in = spec.split == Split::row ? (in.width + parts - 1) / parts : in.width;
-    weight({spec.name, experts * counted * (in.width + bias), here * local_out * (local_in + bias), scope,
-            spec.split == Split::replicated && cuts_rows(in.place), false});
+    Weight w{spec.name,
+             experts * counted * (in.width + bias),
+             here * local_out * (local_in + bias),
+             scope,
+             spec.split == Split::replicated && cuts_rows(in.place),
+             false};
+    w.groups = experts, w.local_groups = here;
+    w.columns = in.width, w.local_columns = local_in;
+    w.rows = row_blocks(spec, counted);
+    if (spec.split != Split::column) {
+      for (RowBlock& block : w.rows) block.local = block.distinct, block.copies = 1;
+    }
+    index = weight(w);
   }
   Node node;
+  node.weight = index;
   node.kind = Kind::linear;
   node.name = spec.name;
   node.module = spec.module;
@@ -200,15 +280,14 @@ TensorId Builder::require(TensorId x, Placement need) {
   return record(std::move(node), spec);
 }
 
-TensorId Builder::exchange(std::string_view name, TensorId x, const TensorSpec& out, const Work& work,
-                           Term term) {
+TensorId Builder::exchange(const ExchangeSpec& spec, TensorId x) {
   Node node;
   node.kind = Kind::exchange;
-  node.name = name;
-  node.term = term;
+  node.name = spec.name;
+  node.term = spec.term;
   node.inputs = {x};
-  node.exchange = work;
-  return record(std::move(node), out);
+  node.exchange = spec;
+  return record(std::move(node), spec.out);
 }
 
 TensorId Builder::add(TensorId residual, TensorId x, bool dropout) {
@@ -229,7 +308,7 @@ void Builder::host_sync(std::string_view name) {
   op.work = Synchronise{};
   op.term = Term::host;
   op.launches = 0;
-  push(work_.forward, op, {});
+  push(work_.forward, op, {}, {.what = Operator::wait});
 }
 
 LayerWork Builder::finish(TensorId output) {
@@ -239,12 +318,17 @@ LayerWork Builder::finish(TensorId output) {
   if (input_.bytes_only) return std::move(work_);
   const OpRefs& last = at(output).ready.before;
   work_.forward_output = last.empty() ? std::int16_t{-1} : last.back();
-  hand_gradient(output, {}, gradient_of(at(output).spec.place));
+  LayerOperands& operands = work_.operands;
+  operands.output = value_of(output);
+  operands.output_gradient = new_value(at(output).spec, true);
+  hand_gradient(output, {{}, -1, operands.output_gradient}, gradient_of(at(output).spec.place));
   for (std::size_t i = nodes_.size(); i-- > 0;) backward_ops(nodes_[i]);
   for (const Node& node : nodes_) {
     if (node.kind != Kind::source) continue;
     const OpRefs& first = at(node.output).gradient.ready.before;
     if (!first.empty()) work_.backward_output = first.back();
+    operands.input = at(node.output).value;
+    operands.input_gradient = at(node.output).gradient.ready.value;
   }
   return std::move(work_);
 }

@@ -23,9 +23,25 @@ Collective collective_of(Conversion conversion) {
 
 }  // namespace
 
-Builder::Ready Builder::convert(OpList& list, const TensorSpec& spec, Conversion conversion,
+// `spec` has the placement to start from.
+Builder::Ready Builder::convert(OpList& list, const TensorSpec& spec, Placement to, Conversion conversion,
                                 const Ready& after, Term term) {
-  if (conversion == Conversion::none || conversion == Conversion::slice) return after;
+  if (conversion == Conversion::none) return after;
+  TensorSpec made = spec;
+  made.place = to;
+  Operands operands{.what = Operator::convert,
+                    .half = &list == &work_.forward ? Half::forward : Half::backward,
+                    .reads = {after.value},
+                    .conversion = conversion,
+                    .from = spec.place,
+                    .to = to,
+                    .group = group(spec.scope)};
+  const std::int16_t value = new_value(made, input_.operands && is_gradient(after.value));
+  operands.writes = {value};
+  if (conversion == Conversion::slice) {
+    free_op(list, spec.name, Stream::compute, operands);
+    return {after.before, after.during, value};
+  }
   Op op;
   op.name = spec.name;
   op.work = CollectiveWork{collective_of(conversion), group(spec.scope), whole_bytes(spec)};
@@ -34,20 +50,20 @@ Builder::Ready Builder::convert(OpList& list, const TensorSpec& spec, Conversion
   OpRefs before = after.before;
   if (after.during >= 0) before.push_back(after.during);
   const bool piped = kernels().tp_overlap && term == Term::tp && conversion != Conversion::all_reduce;
-  if (!piped) return {{push(list, op, before)}, -1};
+  if (!piped) return {{push(list, op, before, operands)}, -1, value};
   const double first = 1.0 / ranks(spec.scope);
   if (conversion == Conversion::all_gather) {
     op.share = first;
-    const std::int16_t head = push(list, op, before);
+    const std::int16_t head = push(list, op, before, operands);
     op.share = 1 - first;
-    return {{head}, push(list, op, {})};
+    return {{head}, push(list, op, {}, operands), value};
   }
   // A reduce-scatter runs under the GEMM that makes its input, one op earlier; the last part follows.
   const std::int16_t maker = before.empty() ? std::int16_t{-1} : before.front();
   op.share = 1 - first;
-  push(list, op, {static_cast<std::int16_t>(maker - 1)});
+  push(list, op, {static_cast<std::int16_t>(maker - 1)}, operands);
   op.share = first;
-  return {{push(list, op, before)}, -1};
+  return {{push(list, op, before, operands)}, -1, value};
 }
 
 Op Builder::linear_op(const Node& node, GemmPass pass, std::int64_t width) const {
@@ -82,11 +98,14 @@ Widths Builder::gemm_widths(const LinearSpec& spec) const {
 }
 
 // One GEMM, or one per projection where they are not merged; their input gradients are then added up.
-std::int16_t Builder::linear_ops(const Node& node, GemmPass pass, OpList& list, const OpRefs& after) const {
+std::int16_t Builder::linear_ops(const Node& node, GemmPass pass, OpList& list, const OpRefs& after,
+                                 Operands operands) {
+  operands.what = Operator::linear;
+  operands.weight = node.weight;
   const Widths widths = gemm_widths(node.linear);
   std::int16_t last = -1;
   for (const std::int64_t width : widths) {
-    last = push(list, linear_op(node, pass, width), last < 0 ? after : OpRefs{});
+    last = push(list, linear_op(node, pass, width), last < 0 ? after : OpRefs{}, operands);
   }
   if (pass != GemmPass::dgrad || widths.size() == 1) return last;
   const TensorSpec& in = at(node.inputs[0]).spec;
@@ -95,14 +114,14 @@ std::int16_t Builder::linear_ops(const Node& node, GemmPass pass, OpList& list, 
   const auto sums = static_cast<std::int64_t>(widths.size()) - 1;
   sum.work = Elementwise{Bytes(3 * sums * bytes_of(in))};
   sum.launches = static_cast<std::int16_t>(sums);
-  return push(list, sum, {});
+  return push(list, sum, {}, {.what = Operator::sum, .half = Half::backward});
 }
 
 // Ring attention (Liu et al. 2023, arXiv 2310.01889): each hop travels beside a block, and the last
 // block needs the last hop: max(blocks - 1, hops) + 1 block, forward. Backward, the gradients of K and
 // V travel one block behind, so that what follows waits for the ring.
 Builder::Ready Builder::attention_ops(const Node& node, OpList& list, const Ready& after, bool backward,
-                                      Term term) const {
+                                      Term term) {
   const AttentionSpec& spec = node.attention;
   Op op;
   op.name = spec.name;
@@ -112,6 +131,7 @@ Builder::Ready Builder::attention_ops(const Node& node, OpList& list, const Read
   shape.backward = backward;
   op.work = shape;
   if (backward) op.launches = 2;  // the sum of dO*O, then the gradients
+  AttentionValues values = attention_values(node, after.value, backward);
   std::int16_t ring = -1;
   if (spec.ring_hops > 0) {
     Op hop;
@@ -120,15 +140,17 @@ Builder::Ready Builder::attention_ops(const Node& node, OpList& list, const Read
     hop.stream = Stream::network;
     hop.work = RingWork{attention_group(bit(Dim::cp)), spec.hop * (backward ? 2 : 1), spec.ring_hops};
     hop.launches = static_cast<std::int16_t>(spec.ring_hops);
-    ring = push(list, hop, after.before);
+    ring = push(list, hop, after.before, values.ring);
   }
-  if (ring < 0) return {{push(list, op, after.before)}, -1};
+  if (ring < 0) return {{push(list, op, after.before, values.last)}, -1, values.made};
   Op others = op;
   others.share = spec.ring_hops;
   others.launches = static_cast<std::int16_t>(op.launches * spec.ring_hops);
-  push(list, others, after.before);
-  if (!backward) return {{push(list, op, {ring})}, -1};
-  return {{push(list, op, {}), ring}, -1};
+  push(list, others, after.before, values.others);
+  if (!backward) return {{push(list, op, {ring}, values.last)}, -1, values.made};
+  const std::int16_t last = push(list, op, {}, values.last);
+  free_op(list, spec.name, Stream::network, values.home);
+  return {{last, ring}, -1, values.made};
 }
 
 Builder::Ready Builder::forward_ops(const Node& node, OpList& list, bool replay) {
@@ -139,35 +161,38 @@ Builder::Ready Builder::forward_ops(const Node& node, OpList& list, bool replay)
     before.append(ready.before);
     during = std::max(during, ready.during);
   }
+  const std::int16_t value = node.inputs.empty() ? std::int16_t{-1} : value_of(node.inputs[0]);
   Op op;
   op.name = node.name;
   op.term = replay ? Term::recompute : node.term;
   op.module = node.module;
-  Ready ready{before, during};
+  Ready ready{before, during, value};
+  if (node.kind == Kind::source) return {{}, -1, new_value(at(node.output).spec)};
+  if (node.kind == Kind::conversion)
+    return convert(list, at(node.inputs[0]).spec, at(node.output).spec.place, node.conversion, ready,
+                   node.term);
+  if (node.kind == Kind::attention) return attention_ops(node, list, ready, false, op.term);
+  const bool view = node.kind == Kind::pointwise && node.pointwise.forward_bytes <= 0;
+  if (view) return ready;
+  Operands operands = forward_operands(node);
+  const std::int16_t made_value = operands.writes.empty() ? std::int16_t{-1} : operands.writes[0];
   switch (node.kind) {
-    case Kind::source:
-      return {};
-    case Kind::conversion:
-      return convert(list, at(node.inputs[0]).spec, node.conversion, ready, node.term);
     case Kind::add:
       op.work = Elementwise{Bytes(3 * local_bytes(node.output) + node.pointwise.kept_bytes)};
       break;
     case Kind::pointwise:
-      if (node.pointwise.forward_bytes <= 0) return ready;
       op.work = Elementwise{Bytes(std::llround(node.pointwise.forward_bytes))};
       op.launches = node.pointwise.launches;
       op.routings = node.pointwise.routes ? 1 : 0;
       break;
     case Kind::exchange:
-      op.work = node.exchange;
+      op.work = node.exchange.work;
       op.term = node.term;
       op.stream = Stream::network;
       break;
-    case Kind::attention:
-      return attention_ops(node, list, ready, false, op.term);
-    case Kind::linear: {
+    default: {
       const std::size_t from = list.size();
-      Ready made{{linear_ops(node, GemmPass::forward, list, before)}, -1};
+      Ready made{{linear_ops(node, GemmPass::forward, list, before, operands)}, -1, made_value};
       for (std::size_t i = from; i < list.size(); ++i) {
         list[i].term = op.term;
         if (replay) list[i].share = 1 - node.saved;
@@ -177,7 +202,7 @@ Builder::Ready Builder::forward_ops(const Node& node, OpList& list, bool replay)
     }
   }
   if (during >= 0) before.push_back(during);
-  return {{push(list, op, before)}, -1};
+  return {{push(list, op, before, operands)}, -1, made_value};
 }
 
 }  // namespace tw

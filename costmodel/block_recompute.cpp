@@ -153,7 +153,7 @@ void Builder::replay(std::int32_t index) {
 void Builder::make_ready(TensorId id) {
   const Node* producer = producer_of(id);
   if (producer && producer->recomputed && !producer->replayed) return replay(at(id).producer);
-  if (!producer || !producer->replayed) at(id).ready = {};
+  if (!producer || !producer->replayed) at(id).ready = {{}, -1, at(id).value};
 }
 
 // The checkpoint that a module is replayed with: attention holds its core and the up projections of

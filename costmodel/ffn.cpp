@@ -11,6 +11,7 @@ TensorId activation(Builder& b, TensorId x, const TensorSpec& out, bool gated, M
   const double forward = gated ? (split ? 5 : 3) : 2;
   const double backward = gated ? (split ? 9 : 5) : 3;
   return b.pointwise({.name = "activation",
+                      .what = Operator::activation,
                       .out = out,
                       .forward_bytes = forward * unit,
                       .backward_bytes = backward * unit,

@@ -13,12 +13,15 @@ bool applies(const LayerKind& kind) {
   return kind.attention.kind == AttentionKind::grouped;
 }
 
-void qk_norm_weights(Builder& b, const Attention& a) {
-  if (a.qk_norm == QkNorm::none) return;
+std::int16_t qk_norm_weights(Builder& b, const Attention& a) {
+  if (a.qk_norm == QkNorm::none) return -1;
   const bool full = a.qk_norm == QkNorm::full;
   const std::int64_t elements = full ? std::int64_t{a.heads + a.kv_heads} * a.head_dim : 2 * a.head_dim;
   const std::int64_t local = full ? elements / b.input().key.tp : elements;
-  b.weight({"qk_norm", elements, local, Scope::attention, !full, false});
+  Weight weight{"qk_norm", elements, local, Scope::attention, !full, false};
+  weight.rows = {{2, 2, 1}};
+  weight.columns = weight.local_columns = a.head_dim;
+  return b.weight(weight);
 }
 
 TensorId emit(Builder& b, const LayerKind& kind, TensorId input) {
@@ -39,7 +42,8 @@ TensorId emit(Builder& b, const LayerKind& kind, TensorId input) {
   const double local = static_cast<double>(b.local_bytes(qkv));
   const double qk = local * static_cast<double>(q_width + kv * a.head_dim) /
                     static_cast<double>(q_width + 2 * kv * a.head_dim);
-  qk_norm_weights(b, a);
+  const std::int16_t norms = qk_norm_weights(b, a);
+  const HeadShape heads{a.heads / tp, kv / tp, a.head_dim};
   TensorId ready = qkv;
   const TensorSpec like{.name = "qkv",
                         .rows = b.tokens(),
@@ -47,22 +51,27 @@ TensorId emit(Builder& b, const LayerKind& kind, TensorId input) {
                         .place = cut(AxisName::heads)};
   if (a.qk_norm != QkNorm::none) {
     ready = b.pointwise({.name = "qk_norm",
+                         .what = Operator::head_norm,
                          .out = like,
                          .forward_bytes = 2 * qk,
                          .backward_bytes = 3 * qk,
                          .keeps_input = true,
                          .module = Module::norm,
-                         .launches = 2},
+                         .launches = 2,
+                         .weight = norms,
+                         .heads = heads},
                         {ready});
   }
   if (b.model().positions == Positions::rotary) {
     // Unfused: times cosine (2), rotate by negating a half and joining (1 + 2), times sine (2), sum (3).
     const double passes = b.kernels().fused_rope ? 2 : 10;
     ready = b.pointwise({.name = "rope",
+                         .what = Operator::rotate,
                          .out = like,
                          .forward_bytes = passes * qk,
                          .backward_bytes = passes * qk,
-                         .launches = static_cast<std::int16_t>(b.kernels().fused_rope ? 1 : 10)},
+                         .launches = static_cast<std::int16_t>(b.kernels().fused_rope ? 1 : 10),
+                         .heads = heads},
                         {ready});
   }
   const std::int64_t attended_kv = b.kernels().expanded_kv ? a.heads : kv;

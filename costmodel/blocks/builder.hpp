@@ -8,6 +8,7 @@
 
 #include "costmodel/blocks/small_list.hpp"
 #include "costmodel/placement.hpp"
+#include "costmodel/program/operands.hpp"
 #include "costmodel/program/work.hpp"
 
 namespace tw {
@@ -28,6 +29,7 @@ struct TensorSpec {
   Placement place;
   std::int64_t element_bytes = 2;
   Scope scope = Scope::attention;
+  bool routed = false;  // rows are a mean: the run decides
 };
 
 enum class Split : std::uint8_t { column, row, replicated };  // of a weight over tp (etp)
@@ -48,11 +50,13 @@ struct LinearSpec {
   // Widths of the projections of one input that make up `out`: one GEMM each where a framework does
   // not merge them.
   Widths parts = {};
+  std::int64_t stacked = 1;  // equal blocks of rows, each cut by itself, where no parts are named
 };
 
 // A memory-bound operator: passes count whole reads or writes of its tensors per direction.
 struct PointwiseSpec {
   std::string_view name;
+  Operator what = Operator::norm;
   TensorSpec out;
   double forward_bytes = 0, backward_bytes = 0;  // per rank
   bool keeps_input = false;
@@ -63,6 +67,19 @@ struct PointwiseSpec {
   std::int16_t launches = 1;
   bool routes = false;          // stands for a routed layer's router and dispatcher code on the host
   std::int64_t kept_bytes = 0;  // beside the tensors it keeps: masks, copies in fp32
+  std::int16_t weight = -1;     // index among the layer's weights
+  HeadShape heads = {};
+};
+
+// An operator that is a collective of its own. A summary hands its gradient through as it is.
+struct ExchangeSpec {
+  std::string_view name;
+  Operator what = Operator::dispatch;
+  TensorSpec out;
+  Work work;
+  Term term = Term::ep;
+  bool summary = false;
+  HeadShape heads = {};
 };
 
 struct AttentionSpec {
@@ -92,10 +109,16 @@ class Builder {
   TensorId pointwise(const PointwiseSpec& spec, const Tensors& inputs);
   TensorId attention(const AttentionSpec& spec, const Tensors& qkv);
   TensorId require(TensorId x, Placement need);
-  TensorId exchange(std::string_view name, TensorId x, const TensorSpec& out, const Work& work, Term term);
+  TensorId exchange(const ExchangeSpec& spec, TensorId x);
   TensorId add(TensorId residual, TensorId x, bool dropout = false);
-  void weight(const Weight& weight) { work_.weights.push_back(weight); }
+  std::int16_t weight(const Weight& weight) {
+    work_.weights.push_back(weight);
+    return static_cast<std::int16_t>(work_.weights.size() - 1);
+  }
   void host_sync(std::string_view name);
+  // Tokens per expert of each sequence, summed over the ranks that share it: nothing waits for it but the
+  // backward of `choice`, and the closed form prices it as nothing.
+  void balance(TensorId choice);
   void enter(Module module) { module_ = module; }  // of the operators that name none
 
   // Walks the tape backward from `output` and hands the work over.
@@ -108,6 +131,12 @@ class Builder {
   struct Ready {
     OpRefs before;
     std::int16_t during = -1;
+    std::int16_t value = -1;  // where it lies, if operands are asked for
+  };
+  // Of the operations of one attention: with a ring four, else the last alone.
+  struct AttentionValues {
+    Operands ring, others, last, home;
+    std::int16_t made = -1;
   };
   struct Gradient {
     Ready ready;
@@ -119,6 +148,8 @@ class Builder {
     std::int32_t producer = -1;
     Ready ready;
     Gradient gradient;
+    std::int16_t value = -1;   // of the forward
+    std::int16_t beside = -1;  // a second value: statistics of attention, balance of a choice
     bool kept = false;
   };
   struct Node {
@@ -129,9 +160,10 @@ class Builder {
     TensorId output;
     Tensors needs;  // tensors its backward reads
     LinearSpec linear;
+    std::int16_t weight = -1;
     PointwiseSpec pointwise;
     AttentionSpec attention;
-    Work exchange;
+    ExchangeSpec exchange;
     Term term = Term::elementwise;
     Conversion conversion = Conversion::none;
     bool recomputed = false;
@@ -150,12 +182,24 @@ class Builder {
   Bytes whole_bytes(const TensorSpec& spec) const;
 
   TensorId record(Node node, const TensorSpec& out);
-  static std::int16_t push(OpList& list, Op op, const OpRefs& after);
-  Ready convert(OpList& list, const TensorSpec& spec, Conversion conversion, const Ready& after, Term term);
+  std::int16_t push(OpList& list, Op op, const OpRefs& after, const Operands& operands);
+  Ready convert(OpList& list, const TensorSpec& spec, Placement to, Conversion conversion, const Ready& after,
+                Term term);
+  std::int16_t new_value(const TensorSpec& spec, bool gradient = false);
+  std::int16_t new_bytes(std::string_view name, std::int64_t bytes, bool gradient = false);
+  std::int16_t free_op(OpList& list, std::string_view name, Stream stream, const Operands& operands);
+  std::int16_t value_of(TensorId id) const { return at(id).ready.value; }
+  std::int16_t read_again(TensorId id);
+  SmallList<RowBlock, 3> row_blocks(const LinearSpec& spec, std::int64_t counted) const;
   Op linear_op(const Node& node, GemmPass pass, std::int64_t width) const;
   Widths gemm_widths(const LinearSpec& spec) const;
-  std::int16_t linear_ops(const Node& node, GemmPass pass, OpList& list, const OpRefs& after) const;
-  Ready attention_ops(const Node& node, OpList& list, const Ready& after, bool backward, Term term) const;
+  std::int16_t linear_ops(const Node& node, GemmPass pass, OpList& list, const OpRefs& after,
+                          Operands operands);
+  Ready attention_ops(const Node& node, OpList& list, const Ready& after, bool backward, Term term);
+  AttentionValues attention_values(const Node& node, std::int16_t gradient, bool backward);
+  Operands forward_operands(const Node& node);
+  Operands backward_operands(const Node& node, std::int16_t gradient);
+  bool is_gradient(std::int16_t value) const;
 
   Ready forward_ops(const Node& node, OpList& list, bool replay);
   void backward_ops(Node& node);

@@ -37,8 +37,12 @@ DispatchWork dispatch_work(const Builder& b, const Moe& moe, double rows) {
 
 TensorSpec expert_rows(const Builder& b, std::string_view name, double rows, std::int64_t width,
                        Placement place) {
-  return {
-      .name = name, .rows = rows * b.input().key.etp, .width = width, .place = place, .scope = Scope::expert};
+  return {.name = name,
+          .rows = rows * b.input().key.etp,
+          .width = width,
+          .place = place,
+          .scope = Scope::expert,
+          .routed = true};
 }
 
 TensorId route(Builder& b, const Moe& moe, TensorId tokens) {
@@ -52,6 +56,7 @@ TensorId route(Builder& b, const Moe& moe, TensorId tokens) {
   const double rows = b.tokens() / b.input().key.tp;
   const double scores = rows * moe.experts * static_cast<double>(size_of(DType::fp32));
   return b.pointwise({.name = "top_k",
+                      .what = Operator::choose,
                       .out = {.name = "top_k",
                               .rows = b.tokens(),
                               .width = moe.top_k,
@@ -67,9 +72,14 @@ TensorId route(Builder& b, const Moe& moe, TensorId tokens) {
 
 // Rows in the order of experts; with several experts per rank, rows that arrive by source are sorted
 // once more by expert.
-TensorId reorder(Builder& b, std::string_view name, TensorId x, const TensorSpec& out, double bytes) {
-  return b.pointwise(
-      {.name = name, .out = out, .forward_bytes = bytes, .backward_bytes = bytes, .moves_rows = true}, {x});
+TensorId reorder(Builder& b, Operator what, TensorId x, const TensorSpec& out, double bytes) {
+  return b.pointwise({.name = what == Operator::sort ? "sort" : "unsort",
+                      .what = what,
+                      .out = out,
+                      .forward_bytes = bytes,
+                      .backward_bytes = bytes,
+                      .moves_rows = true},
+                     {x});
 }
 
 TensorId experts(Builder& b, const Moe& moe, TensorId arrived, double rows) {
@@ -78,7 +88,7 @@ TensorId experts(Builder& b, const Moe& moe, TensorId arrived, double rows) {
   const double bytes = 2 * rows * key.etp * static_cast<double>(hidden * 2);
   TensorId x = b.require(arrived, kWhole);
   const bool sorts = local > 1 && key.ep > 1;
-  if (sorts) x = reorder(b, "sort", x, expert_rows(b, "sorted", rows, hidden, kWhole), bytes);
+  if (sorts) x = reorder(b, Operator::sort, x, expert_rows(b, "sorted", rows, hidden, kWhole), bytes);
   const std::int64_t projections = moe.gated ? 2 : 1;
   const LinearSpec grouped{.name = "expert_up",
                            .split = Split::column,
@@ -88,7 +98,7 @@ TensorId experts(Builder& b, const Moe& moe, TensorId arrived, double rows) {
                            .groups = moe.experts,
                            .groups_local = local};
   LinearSpec up = grouped;
-  up.out = projections * moe.ffn;
+  up.out = projections * moe.ffn, up.stacked = projections;
   const TensorId gate_up = b.linear(up, x);
   const TensorId act = activation(b, gate_up, expert_rows(b, "activation", rows, moe.ffn, cut(AxisName::ffn)),
                                   moe.gated, Module::moe_act);
@@ -97,7 +107,7 @@ TensorId experts(Builder& b, const Moe& moe, TensorId arrived, double rows) {
   TensorId y = b.linear(down, act);
   if (sorts) {
     TensorSpec like = expert_rows(b, "unsorted", rows, hidden, key.etp > 1 ? kPartial : kWhole);
-    y = reorder(b, "unsort", y, like, bytes);
+    y = reorder(b, Operator::unsort, y, like, bytes);
   }
   return b.require(y, cut(AxisName::batch));
 }
@@ -110,22 +120,31 @@ TensorId routed(Builder& b, const Moe& moe, TensorId input) {
   for (std::int32_t i = 0; i < b.input().profile->host.sync_per_moe_layer; ++i) b.host_sync("expert_counts");
   const Routed rows = routed_rows(b, moe);
   const double element = static_cast<double>(hidden * 2), own = b.tokens() / key.tp;
+  b.balance(choice);
   TensorId x = b.pointwise({.name = "permute",
+                            .what = Operator::permute,
                             .out = expert_rows(b, "permuted", rows.sent, hidden, cut(AxisName::batch)),
                             .forward_bytes = (own + rows.sent) * element,
                             .backward_bytes = (own + rows.sent) * element},
                            {tokens, choice});
   if (key.ep > 1) {
-    x = b.exchange("dispatch", x, expert_rows(b, "dispatched", rows.received, hidden, cut(AxisName::batch)),
-                   dispatch_work(b, moe, rows.received), Term::ep);
+    x = b.exchange({.name = "dispatch",
+                    .what = Operator::dispatch,
+                    .out = expert_rows(b, "dispatched", rows.received, hidden, cut(AxisName::batch)),
+                    .work = dispatch_work(b, moe, rows.received)},
+                   x);
   }
   TensorId y = experts(b, moe, x, rows.received);
   if (key.ep > 1) {
-    y = b.exchange("combine", y, expert_rows(b, "combined", rows.sent, hidden, cut(AxisName::batch)),
-                   dispatch_work(b, moe, rows.received), Term::ep);
+    y = b.exchange({.name = "combine",
+                    .what = Operator::combine,
+                    .out = expert_rows(b, "combined", rows.sent, hidden, cut(AxisName::batch)),
+                    .work = dispatch_work(b, moe, rows.received)},
+                   y);
   }
   const TensorSpec out{.name = "unpermute", .rows = b.tokens(), .width = hidden, .place = cut(AxisName::seq)};
   return b.pointwise({.name = "unpermute",
+                      .what = Operator::unpermute,
                       .out = out,
                       .forward_bytes = (own + rows.sent) * element,
                       .backward_bytes = (own + rows.sent) * element},

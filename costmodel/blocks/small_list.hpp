@@ -21,7 +21,8 @@ class SmallList {
     TW_CHECK(size_ < N);
     values_[size_++] = value;
   }
-  void append(const SmallList& other) {
+  template <std::size_t M>
+  void append(const SmallList<T, M>& other) {
     for (const T& value : other) push_back(value);
   }
   std::size_t size() const { return size_; }
@@ -29,6 +30,8 @@ class SmallList {
   const T& operator[](std::size_t i) const { return values_[i]; }
   const T& front() const { return values_[0]; }
   const T& back() const { return values_[size_ - 1]; }
+  T* begin() { return values_.data(); }
+  T* end() { return values_.data() + size_; }
   const T* begin() const { return values_.data(); }
   const T* end() const { return values_.data() + size_; }
 

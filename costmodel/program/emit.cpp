@@ -63,15 +63,20 @@ LayerWork emit_embedding(const EmitInput& input) {
   const Model& model = b.model();
   const std::int64_t tp = input.key.tp, elements = std::int64_t{model.vocab} * model.hidden;
   const std::int64_t local = local_vocab(model, *input.profile, input.key.tp) * model.hidden;
-  b.weight({"embedding", elements, local, Scope::attention, false, true});
+  Weight table{"embedding", elements, local, Scope::attention, false, true};
+  table.rows = {{model.vocab, local / model.hidden, 1}};
+  table.columns = table.local_columns = model.hidden;
+  const std::int16_t weight = b.weight(table);
   TensorSpec out = residual_stream(b);
   out.place = tp > 1 ? kPartial : kWhole;
   const double rows = b.tokens() * model.hidden;
   const double gradient = static_cast<double>(size_of(input.profile->state.gradient));
   TensorId x = b.pointwise({.name = "embedding",
+                            .what = Operator::embed,
                             .out = out,
                             .forward_bytes = 4 * rows,
-                            .backward_bytes = (2 + 2 * gradient) * rows},
+                            .backward_bytes = (2 + 2 * gradient) * rows,
+                            .weight = weight},
                            {});
   if (model.positions == Positions::learned) {
     const std::int64_t positions = std::int64_t{model.max_positions} * model.hidden;
@@ -108,18 +113,26 @@ LayerWork emit_head(const EmitInput& input) {
   const bool fused = k.fused_loss;
   for (std::int32_t i = 0; i < input.profile->host.sync_per_microbatch; ++i) b.host_sync("loss_value");
   const TensorSpec scalar{
-      .name = "loss", .rows = b.tokens(), .width = 1, .place = kWhole, .element_bytes = 4};
+      .name = "loss", .rows = b.tokens(), .width = 3, .place = kWhole, .element_bytes = 4};
   TensorId loss = b.pointwise({.name = "loss",
+                               .what = Operator::score,
                                .out = scalar,
                                .forward_bytes = (fused ? 1 : k.loss_forward_passes) * bytes,
                                .backward_bytes = (fused ? 2 : k.loss_backward_passes) * bytes,
                                .keeps_input = true,
+                               .keeps_output = true,
                                .launches = static_cast<std::int16_t>(fused ? 2 : 6)},
                               {logits});
   if (input.key.tp > 1) {
-    const Work reduce = CollectiveWork{Collective::all_reduce, attention_group(bit(Dim::tp)),
-                                       Bytes(3 * std::llround(b.tokens()) * size_of(DType::fp32))};
-    loss = b.exchange("loss_reduce", loss, scalar, reduce, Term::tp);
+    const CollectiveWork reduce{Collective::all_reduce, attention_group(bit(Dim::tp)),
+                                Bytes(3 * std::llround(b.tokens()) * size_of(DType::fp32))};
+    loss = b.exchange({.name = "loss_reduce",
+                       .what = Operator::merge_scores,
+                       .out = scalar,
+                       .work = reduce,
+                       .term = Term::tp,
+                       .summary = true},
+                      loss);
   }
   LayerWork work = b.finish(loss);
   rename_terms(work.forward, Term::head);

@@ -7,9 +7,11 @@
 #include <string_view>
 #include <vector>
 
+#include "costmodel/blocks/small_list.hpp"
 #include "costmodel/model.hpp"
 #include "costmodel/profile.hpp"
 #include "costmodel/program/op.hpp"
+#include "costmodel/program/operands.hpp"
 
 namespace tw {
 
@@ -31,6 +33,13 @@ struct Routing {
   double capacity_factor = 0;  // 0: dropless; else every expert gets exactly this times the mean
 };
 
+// Rows of a weight that are cut over the ranks of a group by themselves: rank r holds `local` rows from
+// (r / copies) * local on, as far as there are any.
+struct RowBlock {
+  std::int64_t distinct = 0, local = 0;
+  std::int64_t copies = 1;  // ranks that hold the same rows (fewer KV heads than ranks)
+};
+
 struct Weight {
   std::string_view name;
   std::int64_t elements = 0;  // of the whole model's layer
@@ -38,6 +47,11 @@ struct Weight {
   Scope scope = Scope::attention;
   bool sequence_partial = false;  // read on cut tokens by every rank of tp: its gradient is summed over tp
   bool looked_up = false;         // an embedding table: no FLOPs per token
+  // The same as an array [groups, rows, columns]: groups over the ranks of ep, blocks of rows over
+  // those of tp (etp for experts), columns evenly where fewer of them are local.
+  std::int64_t groups = 1, local_groups = 1;
+  SmallList<RowBlock, 3> rows = {};
+  std::int64_t columns = 0, local_columns = 0;
 };
 
 struct LayerWork {
@@ -49,6 +63,7 @@ struct LayerWork {
   std::int64_t kept_bytes = 0;        // per micro-batch in flight
   std::int64_t recomputed_bytes = 0;  // alive only during this layer's backward
   std::int64_t widest_bytes = 0;      // largest working set of one op: inputs, outputs, gradients
+  LayerOperands operands;             // where EmitInput asks for them
 };
 
 struct EmitInput {
@@ -58,6 +73,7 @@ struct EmitInput {
   std::int32_t seq = 0;
   Routing routing;
   bool bytes_only = false;  // weights and kept bytes, no op lists: a third of the work
+  bool operands = false;    // also what each op reads and writes, and the ops that cost nothing
 };
 
 // Rows of the vocabulary on one rank of tp, padded so that the GEMM of the head stays aligned

@@ -230,8 +230,9 @@ TEST(Stages, Gpt3KeepsItsMicrobatchesInFlight) {
   for (std::int64_t s = 0; s < 15; ++s) {
     EXPECT_EQ(stages[static_cast<std::size_t>(s)].memory[MemoryPart::activations], 6 * (16 - s) * layer) << s;
   }
+  // The head keeps its norm's input and output, and of each token the maximum, sum and target in fp32.
   const std::int64_t logits = kS * 6400 * 2;
-  EXPECT_EQ(stages[15].memory[MemoryPart::activations], 6 * layer + 4 * kSbh / 8);
+  EXPECT_EQ(stages[15].memory[MemoryPart::activations], 6 * layer + 4 * kSbh / 8 + 12 * kS);
   EXPECT_EQ(stages[15].memory[MemoryPart::logits], logits + 2 * logits);
 }
 
