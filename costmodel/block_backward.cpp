@@ -80,6 +80,20 @@ Builder::Ready Builder::regather(const Node& node) {
   return {{push(work_.backward, op, {static_cast<std::int16_t>(last)}, operands)}, -1, value};
 }
 
+// Beyond the one all-reduce of the summed gradient, which its reader places.
+void Builder::reduce_each_part(const Node& node, std::int16_t made) {
+  const TensorSpec& in = at(node.inputs[0]).spec;
+  const Node* producer = producer_of(node.inputs[0]);
+  const bool gathered = producer && producer->kind == Kind::conversion;
+  if (!gate_apart(node.linear) || gathered || ranks(in.scope) == 1) return;
+  TensorSpec partial = in;
+  partial.place = kPartial;
+  for (std::size_t i = 1; i < node.linear.parts.size(); ++i) {
+    const auto last = static_cast<std::int16_t>(work_.backward.size() - 1);
+    convert(work_.backward, partial, kWhole, Conversion::all_reduce, {{last}, -1, made}, Term::tp);
+  }
+}
+
 void Builder::linear_backward(const Node& node, const Ready& gradient) {
   const Ready again = regather(node);
   const bool column = node.linear.split == Split::column;
@@ -101,6 +115,7 @@ void Builder::linear_backward(const Node& node, const Ready& gradient) {
     sum.work = Elementwise{Bytes(local_bytes(node.output))};
     push(work_.backward, sum, {}, {.what = Operator::sum, .half = Half::weight_gradient});
   }
+  reduce_each_part(node, made);
   hand_gradient(node.inputs[0], {{kernels().overlap_wgrad ? dgrad : wgrad}, -1, made}, place);
 }
 

@@ -94,7 +94,12 @@ Op Builder::linear_op(const Node& node, GemmPass pass, std::int64_t width) const
 }
 
 Widths Builder::gemm_widths(const LinearSpec& spec) const {
-  return spec.parts.empty() || kernels().merged_projections ? Widths{spec.out} : spec.parts;
+  return spec.parts.empty() || (kernels().merged_projections && !gate_apart(spec)) ? Widths{spec.out}
+                                                                                   : spec.parts;
+}
+
+bool Builder::gate_apart(const LinearSpec& spec) const {
+  return kernels().gate_apart && spec.axis == AxisName::ffn;
 }
 
 // One GEMM, or one per projection where they are not merged; their input gradients are then added up.

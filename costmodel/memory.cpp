@@ -13,8 +13,10 @@ std::int64_t local_tokens(const StepContext& context, const Layout& layout) {
 }  // namespace
 
 std::int64_t logit_bytes(const StepContext& context, const Layout& layout) {
-  const std::int64_t vocab = local_vocab(*context.job.model, *context.machine.profile, layout.tp);
-  return local_tokens(context, layout) * vocab * size_of(DType::bf16);
+  const Profile& profile = *context.machine.profile;
+  const std::int64_t vocab = local_vocab(*context.job.model, profile, layout.tp);
+  const std::int64_t parts = profile.kernels.gathered_logits ? layout.tp : 1;
+  return local_tokens(context, layout) * vocab * parts * size_of(DType::bf16);
 }
 
 StageMemory::StageMemory(const StepContext& context, const Chain& chain) : context_(context), chain_(chain) {
@@ -76,7 +78,9 @@ std::int64_t StageMemory::gathered() const {
 MemoryUse StageMemory::use() const {
   MemoryUse out = use_;
   const MemoryMechanisms& m = context_.machine.profile->memory;
-  out[MemoryPart::temporary] += moment_ + gathered();
+  // The loss frees its logits before the backward of a layer takes its moment's room.
+  const std::int64_t beyond_logits = std::max<std::int64_t>(moment_ - out[MemoryPart::logits], 0);
+  out[MemoryPart::temporary] += beyond_logits + gathered();
   const std::int64_t moving =
       out[MemoryPart::activations] + out[MemoryPart::temporary] + out[MemoryPart::logits];
   out[MemoryPart::slack] = std::llround(m.allocator_slack * static_cast<double>(moving));

@@ -19,12 +19,17 @@ void check_names(const JsonView& file, const Profile& profile) {
   for (std::size_t i = 0; i < profile.can.zero.size(); ++i) {
     if (profile.can.zero[i] < 0 || profile.can.zero[i] > 3) can.at("zero")[i].fail("must be 0, 1, 2 or 3");
   }
+  if (!profile.can.stage_ends->empty() && profile.can.stage_ends->size() != 2)
+    can.at("stage_ends").fail("must be two counts: modules before and after the layers");
   for (const std::string& option : profile.can.recompute) parse_recompute(option);
   const auto fraction = [&](const char* key, double value) {
     if (!(value >= 0 && value < 1)) file.at(key).fail("must be at least 0 and below 1");
   };
   if (profile.kernels.vocab_multiple < 1) file.at("kernels").at("vocab_multiple").fail("must be at least 1");
   if (profile.state.gather_calls < 1) file.at("state").at("gather_calls").fail("must be at least 1");
+  if (profile.kernels.gathered_logits && profile.kernels.regather_input) {
+    file.at("kernels").at("gathered_logits").fail("gathered logits are kept whole: not with regather_input");
+  }
   fraction("gpu_speed_spread", profile.gpu_speed_spread);
   fraction("spread", profile.spread);
   if (profile.source.empty()) file.at("source").fail("must name at least one source");

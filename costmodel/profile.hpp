@@ -48,11 +48,15 @@ struct KernelMechanisms {
       false;                  // `selective` saves attention and every other GEMM, not all but the core
   bool overlap_wgrad = true;  // the collective on an input gradient runs under the weight gradient
   bool tp_overlap = false;    // tensor-parallel collectives cut up and run under their GEMM
+  // Gate and up are modules of their own: a GEMM each and, without sequence parallelism, an all-reduce
+  // each of their input's gradient.
+  Defaulted<bool> gate_apart;
+  Defaulted<bool> gathered_logits;  // the LM head gathers its output: every rank of tp has the whole loss
 };
 TW_DESCRIBE(KernelMechanisms, attention, fused_activation, fused_norm, fused_rope, fused_add_norm,
             fused_bias_gradient, merged_projections, dropout, fused_loss, loss_forward_passes,
             loss_backward_passes, vocab_multiple, grouped_gemm, expanded_kv, unfused_pair_bytes,
-            regather_input, selective_by_operator, overlap_wgrad, tp_overlap);
+            regather_input, selective_by_operator, overlap_wgrad, tp_overlap, gate_apart, gathered_logits);
 
 // Where the exchange between pipeline stages runs under compute.
 enum class SendOverlap : std::uint8_t { never, interleaved, always };
@@ -73,15 +77,22 @@ struct StateMechanisms {
   double gather_copy_bytes = 0;    // per parameter gathered for a micro-batch: copies out of the flat buffer
   double reduce_copy_bytes = 0;   // per gradient reduced in a micro-batch: casts, copies into the flat buffer
   std::int32_t gather_calls = 1;  // collectives per layer that gather parameters: one for each tensor, or one
+  // Host operations per rank of a gather and of a reduction, where a collective takes a list of one
+  // tensor per rank.
+  Defaulted<double> gather_rank_ops, reduce_rank_ops;
+  Defaulted<double> regathered;  // part of a layer gathered twice in a backward that recomputes it
   bool overlap_reduce = true;
   bool overlap_gather = true;
   bool reduce_every_microbatch = false;  // ZeRO-2/3 without no-sync; always true for ZeRO-3 reductions
   double gathered_layers = 2;            // ZeRO-3: layers whose parameters are whole at once
   SendOverlap overlap_send = SendOverlap::always;  // else a stage stands still while it sends and receives
+  Defaulted<bool> sends_whole;    // without sequence parallelism, each rank of tp sends all of the residual
+  Defaulted<bool> sends_in_turn;  // a stage between two others receives and sends one after the other
 };
 TW_DESCRIBE(StateMechanisms, gradient, reduce, gather, master, moments, low_precision_copy, fused_wgrad,
-            gather_copy_bytes, reduce_copy_bytes, gather_calls, overlap_reduce, overlap_gather,
-            reduce_every_microbatch, gathered_layers, overlap_send);
+            gather_copy_bytes, reduce_copy_bytes, gather_calls, gather_rank_ops, reduce_rank_ops, regathered,
+            overlap_reduce, overlap_gather, reduce_every_microbatch, gathered_layers, overlap_send,
+            sends_whole, sends_in_turn);
 
 struct HostMechanisms {
   Seconds per_kernel;  // host time to issue one kernel through the framework
@@ -114,9 +125,11 @@ struct Abilities {
   bool sp_required_with_moe = false;
   bool zero3_with_pp = false;
   bool cp = true, ep = true, etp = true, pp = true, tp = true;
+  // Modules before and after the layers in the list that is cut into equal stages; none: layers alone.
+  Defaulted<std::vector<std::int32_t>> stage_ends;
 };
 TW_DESCRIBE(Abilities, schedules, zero, recompute, hsdp, sp, sp_required_with_moe, zero3_with_pp, cp, ep, etp,
-            pp, tp);
+            pp, tp, stage_ends);
 
 struct Profile {
   std::string title;

@@ -45,11 +45,18 @@ struct Traffic {
     const double left = layout.zero >= 1 ? bytes / groups_of.shard.ranks : bytes;
     add(op, Collective::all_reduce, groups_of.replica, left);
   }
+  // Issued rank by rank before one of the layer's collectives can start.
+  double issued(const LocalWeights& weights, double rank_ops) const {
+    const double ranks = std::max(weights.attention > 0 ? groups.attention.shard.ranks : 0,
+                                  weights.expert > 0 ? groups.expert.shard.ranks : 0);
+    return ranks * rank_ops * state().gather_calls * machine.profile->host.per_kernel.value;
+  }
   PricedOp reduce(const LocalWeights& weights) const {
     PricedOp op;
     op.term = Term::reduce, op.stream = Stream::state;
     add_reduce(op, groups.attention, weights.attention);
     add_reduce(op, groups.expert, weights.expert);
+    op.seconds += issued(weights, state().reduce_rank_ops);
     op.seconds *= state().overlap_reduce ? machine.calibration->network_slowdown() : 1.0;
     return op;
   }
@@ -61,8 +68,15 @@ struct Traffic {
     add(op, Collective::all_gather, groups.attention.shard, static_cast<double>(weights.attention) * width);
     add(op, Collective::all_gather, groups.expert.shard, static_cast<double>(weights.expert) * width);
     op.seconds *= state().gather_calls;
+    op.seconds += issued(weights, state().gather_rank_ops);
     op.seconds *= state().overlap_gather ? machine.calibration->network_slowdown() : 1.0;
     return op;
+  }
+  // Gathers of a layer in a backward: one, and again what its recomputation released.
+  double backward_gathers() const { return 1 + (layout.recompute.full ? *state().regathered : 0); }
+  PricedOp again(PricedOp gather) const {
+    gather.seconds *= backward_gathers();
+    return gather;
   }
 };
 
@@ -135,7 +149,7 @@ void add_copies(KindState& out, const LocalWeights& w, const Traffic& t, Schedul
   const double elements = static_cast<double>(w.attention + w.expert);
   if (when.gather_every) {
     add_copies(out.f, Term::gather, elements * s.gather_copy_bytes, t);
-    add_copies(out.b, Term::gather, elements * s.gather_copy_bytes, t);
+    add_copies(out.b, Term::gather, elements * s.gather_copy_bytes * t.backward_gathers(), t);
   }
   if (when.reduce_every) return add_copies(out.b, Term::reduce, elements * s.reduce_copy_bytes, t);
   const auto buffer = static_cast<double>(size_of(DType::bf16) + 2 * size_of(s.gradient));
@@ -160,7 +174,7 @@ KindState kind_state(const KindPass& pass, const LocalWeights& weights, const Tr
       state_in_backward
           ? resolve(pass.backward, {both ? prefetch : nullptr, when.reduce_every ? under : nullptr}, slowdown)
           : pass.b;
-  if (when.gather_every && !prefetch) wait_for(out.f, gather), wait_for(out.b, gather);
+  if (when.gather_every && !prefetch) wait_for(out.f, gather), wait_for(out.b, t.again(gather));
   if (when.reduce_every && !under) wait_for(out.b, reduce);
   add_copies(out, weights, t, when);
   if (!when.gather_every && gather.seconds > 0) {
@@ -185,11 +199,12 @@ GroupLinks stage_hop(const Layout& l, const Fabric& fabric) {
   return hop;
 }
 
-// Every rank of tp sends its part of the residual stream (Narayanan et al. 2021, section 4.1).
+// Every rank of tp sends its part of the residual stream (Narayanan et al. 2021, section 4.1), or all of it.
 double send_seconds(const Layout& l, const Job& job, const Machine& machine) {
   if (l.pp == 1) return 0;
   const GroupLinks hop = stage_hop(l, *machine.fabric);
-  const double tokens = static_cast<double>(l.mb) * job.seq / l.cp / l.tp;
+  const bool whole = machine.profile->state.sends_whole && !l.sp;
+  const double tokens = static_cast<double>(l.mb) * job.seq / l.cp / (whole ? 1 : l.tp);
   const double bytes = tokens * job.model->hidden * static_cast<double>(size_of(DType::bf16));
   return machine.calibration->collective(Collective::send, hop, Bytes(std::llround(bytes))).time.value;
 }

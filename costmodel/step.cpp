@@ -102,7 +102,8 @@ class Step {
     const SendOverlap overlap = profile.state.overlap_send;
     const bool under = overlap == SendOverlap::always || (overlap == SendOverlap::interleaved && l_.vpp > 1);
     if (under) return {};
-    return {c_.state->send, profile.host.sync_per_send * x_.machine.calibration->synchronise().value};
+    const int turns = profile.state.sends_in_turn && l_.pp > 2 ? 2 : 1;
+    return {turns * c_.state->send, profile.host.sync_per_send * x_.machine.calibration->synchronise().value};
   }
 
   // Layers of every chunk. full:N recomputes the first N layers that a stage holds.

@@ -2,6 +2,7 @@
 // tp and the sequence over cp: ring (contiguous or zigzag halves) or all-to-all to heads (Ulysses,
 // arXiv 2309.14509).
 #include <algorithm>
+#include <cmath>
 
 #include "costmodel/blocks/attention_core.hpp"
 #include "costmodel/blocks/block.hpp"
@@ -64,13 +65,17 @@ TensorId emit(Builder& b, const LayerKind& kind, TensorId input) {
   }
   if (b.model().positions == Positions::rotary) {
     // Unfused: times cosine (2), rotate by negating a half and joining (1 + 2), times sine (2), sum (3).
-    const double passes = b.kernels().fused_rope ? 2 : 10;
+    // Merged projections stay beside rotated q and k, as v is a view of them.
+    const bool fused = b.kernels().fused_rope;
+    const double passes = fused ? 2 : 10;
+    const bool beside = !fused && b.kernels().merged_projections;
     ready = b.pointwise({.name = "rope",
                          .what = Operator::rotate,
                          .out = like,
                          .forward_bytes = passes * qk,
                          .backward_bytes = passes * qk,
-                         .launches = static_cast<std::int16_t>(b.kernels().fused_rope ? 1 : 10),
+                         .launches = static_cast<std::int16_t>(fused ? 1 : 10),
+                         .kept_bytes = beside ? std::llround(qk) : 0,
                          .heads = heads},
                         {ready});
   }

@@ -193,6 +193,7 @@ class Builder {
   SmallList<RowBlock, 3> row_blocks(const LinearSpec& spec, std::int64_t counted) const;
   Op linear_op(const Node& node, GemmPass pass, std::int64_t width) const;
   Widths gemm_widths(const LinearSpec& spec) const;
+  bool gate_apart(const LinearSpec& spec) const;
   std::int16_t linear_ops(const Node& node, GemmPass pass, OpList& list, const OpRefs& after,
                           Operands operands);
   Ready attention_ops(const Node& node, OpList& list, const Ready& after, bool backward, Term term);
@@ -204,6 +205,7 @@ class Builder {
   Ready forward_ops(const Node& node, OpList& list, bool replay);
   void backward_ops(Node& node);
   void dropout_backward(const Node& node, const OpRefs& before);
+  void reduce_each_part(const Node& node, std::int16_t made);
   void linear_backward(const Node& node, const Ready& gradient);
   Ready gradient_for(const Node& node);
   void hand_gradient(TensorId to, Ready ready, Placement place);

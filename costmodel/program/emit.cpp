@@ -97,33 +97,37 @@ LayerWork emit_head(const EmitInput& input) {
   const Model& model = b.model();
   const TensorId x = b.norm("final_norm", b.source(residual_stream(b)));
   const std::int64_t padded = local_vocab(model, *input.profile, input.key.tp) * input.key.tp;
-  const TensorId logits = b.linear({.name = "lm_head",
-                                    .out = padded,
-                                    .counted_out = model.vocab,
-                                    .split = Split::column,
-                                    .axis = AxisName::vocab,
-                                    .low_precision = false,
-                                    .tied = model.tied_embeddings},
-                                   b.require(x, kWhole));
+  const KernelMechanisms& k = b.kernels();
+  const bool gathered = k.gathered_logits && input.key.tp > 1;
+  const TensorId local = b.linear({.name = "lm_head",
+                                   .out = padded,
+                                   .counted_out = model.vocab,
+                                   .split = Split::column,
+                                   .axis = AxisName::vocab,
+                                   .low_precision = false,
+                                   .tied = model.tied_embeddings},
+                                  b.require(x, kWhole));
+  const TensorId logits = gathered ? b.require(local, kWhole) : local;
   const double bytes = static_cast<double>(b.local_bytes(logits));
   // Passes over bf16 logits. Fused: one read forward; one read and one write backward. Unfused as the
   // profile counts it; PyTorch: a cast to fp32 (1 + 2), log-softmax (2 + 2), gather; backward softmax
   // (2 + 2) and the cast (2 + 1).
-  const KernelMechanisms& k = b.kernels();
+  // Gathered into a list of parts, they are copied out of the collective and joined: 2 + 2 more.
   const bool fused = k.fused_loss;
+  const double lists = gathered ? 4 : 0;
   for (std::int32_t i = 0; i < input.profile->host.sync_per_microbatch; ++i) b.host_sync("loss_value");
   const TensorSpec scalar{
       .name = "loss", .rows = b.tokens(), .width = 3, .place = kWhole, .element_bytes = 4};
   TensorId loss = b.pointwise({.name = "loss",
                                .what = Operator::score,
                                .out = scalar,
-                               .forward_bytes = (fused ? 1 : k.loss_forward_passes) * bytes,
+                               .forward_bytes = (lists + (fused ? 1 : k.loss_forward_passes)) * bytes,
                                .backward_bytes = (fused ? 2 : k.loss_backward_passes) * bytes,
                                .keeps_input = true,
                                .keeps_output = true,
                                .launches = static_cast<std::int16_t>(fused ? 2 : 6)},
                               {logits});
-  if (input.key.tp > 1) {
+  if (input.key.tp > 1 && !gathered) {
     const CollectiveWork reduce{Collective::all_reduce, attention_group(bit(Dim::tp)),
                                 Bytes(3 * std::llround(b.tokens()) * size_of(DType::fp32))};
     loss = b.exchange({.name = "loss_reduce",

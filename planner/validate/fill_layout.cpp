@@ -200,7 +200,7 @@ class Filler {
     for (Layout layout : all) {
       std::vector<std::string> near;
       const double share = recompute_ ? recompute_->layer_share : 0;
-      settle(layout, {ask_.job, l_, share}, near);
+      settle(layout, {ask_.job, l_, share, ask_.profile.can.stage_ends}, near);
       const std::string why = illegal_because(layout, ask_.job);
       if (!why.empty()) {
         if (out.why_not.empty()) out.why_not = why + " (" + to_string(layout) + ")";

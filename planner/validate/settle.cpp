@@ -60,6 +60,12 @@ void settle_pipeline(Layout& l, const SettleAsk& ask, std::vector<std::string>& 
   const std::int32_t layers = ask.job.model->layers();
   const std::int64_t chunks = std::int64_t{l.pp} * l.vpp;
   if (chunks > layers + 2 || chunks <= 1) return;
+  if (!ask.stage_ends.empty() && l.vpp == 1) {
+    l.split = even_list_split(layers, l.pp, ask.stage_ends);
+    near.push_back(fmt::format("layout.split: {} layers, {} modules before and {} after them, cut evenly",
+                               layers, ask.stage_ends[0], ask.stage_ends[1]));
+    return;
+  }
   const bool ends = layers % chunks == 0 || (layers + 1) % chunks == 0 || (layers + 2) % chunks == 0;
   if (chunks <= layers && (l.vpp == 1 || ends)) return;
   l.split = near_even_split(layers, static_cast<std::int32_t>(chunks));
@@ -82,6 +88,15 @@ void settle_recompute(Layout& l, const SettleAsk& ask) {
 }
 
 }  // namespace
+
+std::vector<std::int32_t> even_list_split(std::int32_t layers, std::int32_t stages,
+                                          const std::vector<std::int32_t>& ends) {
+  const std::int32_t all = layers + ends[0] + ends[1];
+  std::vector<std::int32_t> split = {};
+  for (std::int32_t i = 0; i < stages; ++i) split.push_back(all / stages + (i < all % stages ? 1 : 0));
+  split.front() -= ends[0], split.back() -= ends[1];
+  return split;
+}
 
 std::vector<std::int32_t> near_even_split(std::int32_t layers, std::int32_t chunks) {
   std::vector<std::int32_t> split = {};

@@ -294,6 +294,25 @@ TEST(Stages, AHeadIsGatheredBesideALayer) {
   EXPECT_EQ(temporary(1) - temporary(0), 2 * (128256LL * 4096 + 4096));
 }
 
+// Logits are freed before a layer is made again in the backward: of the two, the larger needs room.
+TEST(Stages, LogitsAndRecomputationTakeTurns) {
+  const auto use = [](double copies) {
+    Profile profile = test::megatron();
+    profile.memory.logit_copies = copies;
+    const test::Setup setup(load_model("gpt3-175b"), test::h100(8), profile, 64, kS);
+    Layout l;
+    l.dp = 8, l.recompute.full = true;
+    return stages_of(setup, l)[0].memory;
+  };
+  const MemoryUse none = use(0), few = use(0.1), many = use(10);
+  const std::int64_t workspace = test::megatron().memory.workspace.count;
+  const std::int64_t moment = none[MemoryPart::temporary] + none[MemoryPart::logits] - workspace;
+  EXPECT_GT(few[MemoryPart::logits], none[MemoryPart::logits]);
+  EXPECT_EQ(few[MemoryPart::temporary] - workspace,
+            std::max<std::int64_t>(moment - few[MemoryPart::logits], 0));
+  EXPECT_EQ(many[MemoryPart::temporary], workspace);
+}
+
 // The peak is the sum of its parts and the largest of the stages.
 TEST(Stages, TheWorstStageDecides) {
   const test::Setup setup(load_model("gpt3-175b"), test::h100(128), test::megatron(), 64, kS);

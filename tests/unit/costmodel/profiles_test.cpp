@@ -115,18 +115,20 @@ TEST(Mechanisms, FusedAddNorm) {
   EXPECT_EQ(p.is.kept_bytes, p.was.kept_bytes);
 }
 
-// Rotary over q and k, 8 + 4 heads of 64: 10 passes instead of 2.
+// Rotary over q and k, 8 + 4 heads of 64: 10 passes instead of 2; the merged projection stays for its v.
 TEST(Mechanisms, UnfusedRope) {
   const Pair p = turned(small_model({}), [](Profile& x) { x.kernels.fused_rope = false; });
   EXPECT_EQ(differences(p.forward_was, p.forward), (Changed{{"rope", 8 * kS * 12 * 64 * 2}}));
   EXPECT_EQ(differences(p.backward_was, p.backward), (Changed{{"rope", 8 * kS * 12 * 64 * 2}}));
+  EXPECT_EQ(p.is.kept_bytes - p.was.kept_bytes, kS * 12 * 64 * 2);
 }
 
-// SwiGLU, ffn 1024: 5 passes instead of 3, 9 instead of 5.
+// SwiGLU, ffn 1024: 5 passes instead of 3, 9 instead of 5; the activated gate is kept.
 TEST(Mechanisms, UnfusedActivation) {
   const Pair p = turned(small_model({}), [](Profile& x) { x.kernels.fused_activation = false; });
   EXPECT_EQ(differences(p.forward_was, p.forward), (Changed{{"activation", 2 * kS * 1024 * 2}}));
   EXPECT_EQ(differences(p.backward_was, p.backward), (Changed{{"activation", 4 * kS * 1024 * 2}}));
+  EXPECT_EQ(p.is.kept_bytes - p.was.kept_bytes, kS * 1024 * 2);
 }
 
 // Three projections and two instead of one each; two and one sums of input gradients.
@@ -216,6 +218,42 @@ TEST(Mechanisms, SelectiveByOperator) {
   EXPECT_EQ(attention, 0);
 }
 
+int all_reduces(const OpList& ops) {
+  int count = 0;
+  for (const Op& op : ops) {
+    const auto* c = std::get_if<CollectiveWork>(&op.work);
+    count += c && c->kind == Collective::all_reduce;
+  }
+  return count;
+}
+
+// Gate and up apart: a GEMM more in each pass, and an all-reduce more where the input is not gathered.
+TEST(Mechanisms, GateApart) {
+  PassKey key;
+  key.tp = 2;
+  const auto apart = [](Profile& x) { x.kernels.gate_apart = true; };
+  const Pair p = turned(small_model({}), apart, key);
+  EXPECT_EQ(p.forward.gemms.at("mlp_up"), 2);
+  EXPECT_EQ(p.backward.gemms.at("mlp_up"), 4);
+  EXPECT_EQ(all_reduces(p.was.backward), 2);
+  EXPECT_EQ(all_reduces(p.is.backward), 3);
+  key.sp = true;
+  EXPECT_EQ(all_reduces(turned(small_model({}), apart, key).is.backward), 0);
+}
+
+// Padded to 1,024 on 4 ranks: a gather, 4 + 1 and 2 passes over all logits instead of 1 and 2 over 256.
+TEST(Mechanisms, GatheredLogits) {
+  PassKey key;
+  key.tp = 4;
+  const auto gathered = [](Profile& x) {
+    x.kernels.gathered_logits = true, x.kernels.regather_input = false;
+  };
+  const Pair p = turned(small_model({}), gathered, key, true);
+  EXPECT_EQ(differences(p.forward_was, p.forward), (Changed{{"loss", kS * (5 * 1024 - 256) * 2}}));
+  EXPECT_EQ(differences(p.backward_was, p.backward), (Changed{{"loss", 2 * kS * (1024 - 256) * 2}}));
+  EXPECT_EQ(p.is.kept_bytes - p.was.kept_bytes, kS * (1024 - 256) * 2);
+}
+
 // Seconds of the state link on top of the pass: copies of a layer's parameters on the compute stream.
 KindState layer_state(const Change& change, std::int32_t zero) {
   Profile profile = megatron();
@@ -259,6 +297,19 @@ TEST(Mechanisms, OneGatherForEachTensor) {
   EXPECT_GT(four.gather, one.gather);      // latency four times
   EXPECT_LT(four.gather, 4 * one.gather);  // the same bytes
   EXPECT_EQ(four.reduce, one.reduce);
+}
+
+// Lists of one tensor for each of 8 ranks: two operations a rank and gather, three a rank and reduction.
+TEST(Mechanisms, ListsOfOneTensorPerRank) {
+  const auto apart = [](Profile& x) {
+    x.state.gather_calls = 4, x.state.overlap_gather = x.state.overlap_reduce = false;
+  };
+  const auto lists = [&](Profile& x) { apart(x), x.state.gather_rank_ops = 2, x.state.reduce_rank_ops = 3; };
+  const KindState was = layer_state(apart, 3), is = layer_state(lists, 3);
+  const double each = 4 * 8 * megatron().host.per_kernel.value;
+  EXPECT_NEAR(is.gather - was.gather, 2 * each, 1e-9);
+  EXPECT_NEAR(is.reduce - was.reduce, 3 * each, 1e-9);
+  EXPECT_NEAR(is.b.seconds - was.b.seconds, 5 * each, 1e-9);
 }
 
 // A linear module's own host time: once forward, once backward for its two GEMMs.
@@ -322,8 +373,9 @@ TEST(Mechanisms, CollectivesUnderTheWeightGradient) {
 
 // 1F1B over 4 stages, 8 micro-batches: every slot grows by the send and the synchronisations.
 TEST(Mechanisms, StagesStandStillWhileTheySend) {
-  const auto step = [](SendOverlap overlap, std::int32_t synchronisations) {
+  const auto step = [](SendOverlap overlap, std::int32_t synchronisations, bool in_turn = false) {
     Profile profile = megatron();
+    profile.state.sends_in_turn = in_turn;
     profile.state.overlap_send = overlap, profile.host.sync_per_send = synchronisations;
     Machinery setup(small_model({}), h100(4), profile, 8, kS);
     Evaluator evaluator = setup.evaluator();
@@ -340,6 +392,8 @@ TEST(Mechanisms, StagesStandStillWhileTheySend) {
   EXPECT_NEAR(blocking.step_seconds - under.step_seconds, 2 * (8 + 3) * send - 2 * 3 * send, 1e-6);
   EXPECT_NEAR(read.step_seconds - blocking.step_seconds, 2 * (8 + 3) * sync, 1e-6);
   EXPECT_EQ(step(SendOverlap::interleaved, 1).first.step_seconds, read.step_seconds);
+  const double in_turn = step(SendOverlap::never, 1, true).first.step_seconds;  // one send a slot more
+  EXPECT_NEAR(in_turn - read.step_seconds, 2 * (8 + 3) * send, 1e-6);
 }
 
 }  // namespace

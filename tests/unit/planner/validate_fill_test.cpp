@@ -149,6 +149,12 @@ TEST(ValidateSettle, SplitsCountEmbeddingAndHeadAsLayers) {
   EXPECT_THAT(near_even_split(61, 16), ElementsAre(2, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 3));
 }
 
+// Embedding, 40 layers, norm and head are 43 modules: 11, 11, 11 and 10; 63 on two stages are 32 and 31.
+TEST(ValidateSettle, ListsOfModulesAreCutEvenly) {
+  EXPECT_THAT(even_list_split(40, 4, {1, 2}), ElementsAre(10, 11, 11, 8));
+  EXPECT_THAT(even_list_split(60, 2, {1, 2}), ElementsAre(31, 29));
+}
+
 struct Case {
   Model model;
   Job job;
