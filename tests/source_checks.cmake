@@ -38,7 +38,8 @@ endif()
 
 # Each header is compiled alone, and twice in one file, so that a missing include or guard stops the build.
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/topology/*.hpp
-  ${CMAKE_SOURCE_DIR}/costmodel/*.hpp ${CMAKE_SOURCE_DIR}/reports/*.hpp ${CMAKE_SOURCE_DIR}/planner/*.hpp)
+  ${CMAKE_SOURCE_DIR}/costmodel/*.hpp ${CMAKE_SOURCE_DIR}/reports/*.hpp ${CMAKE_SOURCE_DIR}/planner/*.hpp
+  ${CMAKE_SOURCE_DIR}/kernels/*.hpp)
 add_library(header_check OBJECT)
 foreach(header IN LISTS headers)
   string(MAKE_C_IDENTIFIER ${header} stem)
