@@ -81,17 +81,35 @@ TensorId Builder::stored(TensorId id) const {
   return gathered || producer->conversion == Conversion::slice ? stored(producer->inputs[0]) : id;
 }
 
-void Builder::keep(TensorId id) {
+// Transformer Engine keeps the quantised input of a linear for its weight gradient, in one usage, beside
+// what others keep of the same tensor (docs/features/low_precision_training, Performance Considerations,
+// "Memory usage"); torchao keeps it in bf16 (float8_linear.py, saves input_hp).
+bool Builder::keeps_low(const Node& node) const {
+  return node.kind == Kind::linear && node.linear.low_precision && kernels().low_precision_inputs &&
+         input_.key.precision != Precision::bf16;
+}
+
+// Bits with scales: one of 8 bits for 32 elements of MXFP8 (OCP Microscaling Formats 1.0) and for 16 of
+// NVFP4 (Transformer Engine, NVFP4 recipe); one for a tensor or a block of 128 else.
+std::int64_t Builder::low_bytes(const TensorSpec& spec) const {
+  const Precision precision = input_.key.precision;
+  const double bits = precision == Precision::nvfp4   ? 4 + 8.0 / 16
+                      : precision == Precision::mxfp8 ? 8 + 8.0 / 32
+                                                      : 8;
+  return std::llround(local_rows(spec) * static_cast<double>(local_width(spec)) * bits / 8);
+}
+
+void Builder::keep(TensorId id, bool low) {
   id = stored(id);
   const Node* producer = producer_of(id);
   if (producer && producer->recomputed && discards_output(producer->module)) return;
-  at(id).kept = true;
+  (low ? at(id).kept_low : at(id).kept) = true;
 }
 
 void Builder::mark_kept() {
   for (const Node& node : nodes_) {
     if (!node.recomputed) {
-      for (const TensorId id : node.needs) keep(id);
+      for (const TensorId id : node.needs) keep(id, keeps_low(node));
       continue;
     }
     for (const TensorId id : node.inputs) {
@@ -104,6 +122,7 @@ void Builder::mark_kept() {
 void Builder::measure() {
   for (const Tensor& tensor : tensors_) {
     if (tensor.kept) work_.kept_bytes += bytes_of(tensor.spec);
+    if (tensor.kept_low) work_.kept_bytes += low_bytes(tensor.spec);
   }
   std::vector<bool> counted(tensors_.size());
   for (const Node& node : nodes_) {
@@ -117,8 +136,8 @@ void Builder::measure() {
     work_.kept_bytes += std::llround(node.saved * static_cast<double>(local_bytes(node.output)));
     for (TensorId id : node.needs) {
       id = stored(id);
-      if (at(id).kept || counted[static_cast<std::size_t>(id.index)] || !producer_of(id)->recomputed)
-        continue;
+      const bool there = at(id).kept || at(id).kept_low;
+      if (there || counted[static_cast<std::size_t>(id.index)] || !producer_of(id)->recomputed) continue;
       counted[static_cast<std::size_t>(id.index)] = true;
       work_.recomputed_bytes += local_bytes(id);
     }
@@ -128,7 +147,8 @@ void Builder::measure() {
 void Builder::replay_for(const Node& reader) {
   for (const TensorId need : reader.needs) {
     const Node* producer = producer_of(stored(need));
-    if (!at(stored(need)).kept && producer && producer->recomputed && !producer->replayed) {
+    const bool there = at(stored(need)).kept || at(stored(need)).kept_low;
+    if (!there && producer && producer->recomputed && !producer->replayed) {
       replay(at(stored(need)).producer);
     }
   }

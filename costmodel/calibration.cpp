@@ -211,7 +211,8 @@ Estimate Calibration::low_precision(std::string_view recipe, const Estimate& bf1
   const LowPrecisionRule& rule = data_->low_precision->at(std::string(recipe));
   const Estimate cast = elementwise(Bytes(std::llround(cast_elements * rule.cast_bytes)));
   Estimate out = bf16;
-  out.time = bf16.time / std::max(1.0, peaks * rule.share) + cast.time;
+  const double load = *data_->sustained->low_over_gemm;
+  out.time = bf16.time * load / std::max(1.0, peaks * rule.share) + cast.time;
   out.spread = std::hypot(bf16.spread, rule.spread);
   out.provenance = Provenance::derived;
   return out;

@@ -158,18 +158,19 @@ TW_DESCRIBE(HostCosts, launch, synchronise, compute_slowdown, network_slowdown, 
 
 // How another architecture differs beyond its data sheet: shares are of the data-sheet rates.
 struct CarryOver {
-  double gemm_share = 0;       // of the bf16 peak
-  double attention_share = 0;  // flash2 forward and backward together: multiplies rate/peak
-  double fused_share = 0;      // cudnn: multiplies rate/peak
-  double sustained = 1;        // GEMM in training over a burst, beyond the calibrated GPU's own ratio
-  double link_scale = 1;       // of the in-node efficiencies
+  double gemm_share = 0;               // of the bf16 peak
+  double attention_share = 0;          // flash2 forward and backward together: multiplies rate/peak
+  double fused_share = 0;              // cudnn: multiplies rate/peak
+  double sustained = 1;                // GEMM in training over a burst, beyond the calibrated GPU's own ratio
+  Defaulted<double> sustained_low{0};  // the same of 8 and 4 bits, which draw less power; 0: as `sustained`
+  double link_scale = 1;               // of the in-node efficiencies
   double link_latency = 1, link_ramp = 1;  // of the in-node base and hop, and of the ramp
   bool nvls = false;
   double spread = 0;
   std::string source;
 };
-TW_DESCRIBE(CarryOver, gemm_share, attention_share, fused_share, sustained, link_scale, link_latency,
-            link_ramp, nvls, spread, source);
+TW_DESCRIBE(CarryOver, gemm_share, attention_share, fused_share, sustained, sustained_low, link_scale,
+            link_latency, link_ramp, nvls, spread, source);
 
 // GEMMs of one low-precision recipe: `share` of the data-sheet ratio to bf16 is reached, and every
 // activation and gradient element is cast on the way: bytes read and written per element.
@@ -197,9 +198,10 @@ TW_DESCRIBE(FitInputs, kernels, collectives, published);
 // keeps its burst rows; the pricer multiplies.
 struct SustainedLoad {
   double gemm = 1, attention = 1, elementwise = 1;
+  Defaulted<double> low_over_gemm{1.0};  // GEMMs of 8 and 4 bits: their ratio over that of bf16
   std::string source;
 };
-TW_DESCRIBE(SustainedLoad, gemm, attention, elementwise, source);
+TW_DESCRIBE(SustainedLoad, gemm, attention, elementwise, low_over_gemm, source);
 
 struct CalibrationFile {
   std::string title, date, driver, command, source;

@@ -57,10 +57,17 @@ void StageMemory::hold(const HeldChunk& chunk) {
     gathered_end_ = std::max(gathered_end_, chain_.state->embedding.gathered);
   }
   if (!chunk.head) return;
-  // The head's micro-batch goes straight from forward to backward: one set of logits is alive.
+  // The head's micro-batch goes straight from forward to backward: one set of logits is alive, and one
+  // of each multi-token-prediction module, whose losses are summed before the backward.
   add_states(*chunk.head_state, 1);
-  add_kept(chain_.pass->head, 1);
-  const std::int64_t logits = logit_bytes(context_, *chain_.layout);
+  const std::int32_t mtp = context_.job.model->mtp_layers;
+  if (mtp > 0) {
+    add_states(chain_.state->mtp_entry, mtp);
+    add_kept(chain_.pass->mtp_entry, mtp);
+    if (!chunk.embedding) add_states(chain_.state->embedding, 1);
+  }
+  add_kept(chain_.pass->head, 1 + mtp);
+  const std::int64_t logits = (1 + mtp) * logit_bytes(context_, *chain_.layout);
   use_[MemoryPart::activations] -= logits;  // kept by the loss, shown as logits
   const double copies = context_.machine.profile->memory.logit_copies * static_cast<double>(2 * logits);
   use_[MemoryPart::logits] += logits + std::llround(copies);

@@ -59,6 +59,7 @@ PassCost unpriced_pass(EmitInput input) {
   for (const LayerKind& kind : input.model->kinds) out.kinds.push_back(unpriced(emit_layer(input, kind)));
   out.embedding = unpriced(emit_embedding(input));
   out.head = unpriced(emit_head(input));
+  if (input.model->mtp_layers > 0) out.mtp_entry = unpriced(emit_mtp_entry(input));
   return out;
 }
 
@@ -70,6 +71,7 @@ void price_pass(PassCost& pass, const EmitInput& input, Pricer& pricer) {
   }
   price_kind(pass.embedding, emit_embedding(input), pass.links, pricer);
   price_kind(pass.head, emit_head(input), pass.links, pricer);
+  if (input.model->mtp_layers > 0) price_kind(pass.mtp_entry, emit_mtp_entry(input), pass.links, pricer);
   pass.priced = true;
 }
 

@@ -27,7 +27,7 @@ struct KindPass {
 struct PassCost {
   PassLinks links;
   std::vector<KindPass> kinds;  // in the order of Model::kinds
-  KindPass embedding, head;
+  KindPass embedding, head, mtp_entry;
   bool priced = false;
 };
 

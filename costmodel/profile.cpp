@@ -35,6 +35,15 @@ void check_names(const JsonView& file, const Profile& profile) {
   if (profile.source.empty()) file.at("source").fail("must name at least one source");
 }
 
+// A profile may say only what it does differently from its base, which has none itself.
+JsonView with_base(const JsonView& file) {
+  const auto name = file.find("base");
+  if (!name) return file;
+  const JsonView base = load_json(scenario_path("frameworks", name->string()));
+  if (base.find("base")) name->fail("\"" + name->string() + "\" has a base itself; name that one");
+  return overlaid(base, file);
+}
+
 }  // namespace
 
 const StateMechanisms& state_of(const Profile& profile, std::int32_t zero) {
@@ -46,8 +55,13 @@ Profile load_profile(std::string_view name_or_path) {
 }
 
 Profile profile_of(const JsonView& file) {
-  auto profile = read<Profile>(file);
-  check_names(file, profile);
+  const JsonView whole = with_base(file);
+  auto profile = read<Profile>(whole);
+  check_names(whole, profile);
+  if (!profile.base->empty()) {
+    const Profile base = load_profile(*profile.base);
+    profile.source.insert(profile.source.end(), base.source.begin(), base.source.end());
+  }
   profile.name = std::filesystem::path(file.file()).stem().string();
   return profile;
 }

@@ -27,6 +27,13 @@ constexpr auto enum_names(const DType*) {
   return names;
 }
 
+// Routed rows that are padded to a capacity and put in order by plain operators: time in passes, of one
+// read or one write of all rows.
+struct PaddedPermutation {
+  double permute_forward = 0, permute_backward = 0, unpermute_forward = 0, unpermute_backward = 0;
+};
+TW_DESCRIBE(PaddedPermutation, permute_forward, permute_backward, unpermute_forward, unpermute_backward);
+
 // How kernels are put together: passes over memory beyond one read and one write per operator.
 struct KernelMechanisms {
   AttentionKernel attention = AttentionKernel::cudnn;
@@ -52,11 +59,14 @@ struct KernelMechanisms {
   // each of their input's gradient.
   Defaulted<bool> gate_apart;
   Defaulted<bool> gathered_logits;  // the LM head gathers its output: every rank of tp has the whole loss
+  Defaulted<bool> low_precision_inputs{true};  // quantised GEMM inputs are kept, not their bf16 originals
+  std::optional<PaddedPermutation> padded_permutation;  // absent: fused as without a capacity
 };
 TW_DESCRIBE(KernelMechanisms, attention, fused_activation, fused_norm, fused_rope, fused_add_norm,
             fused_bias_gradient, merged_projections, dropout, fused_loss, loss_forward_passes,
             loss_backward_passes, vocab_multiple, grouped_gemm, expanded_kv, unfused_pair_bytes,
-            regather_input, selective_by_operator, overlap_wgrad, tp_overlap, gate_apart, gathered_logits);
+            regather_input, selective_by_operator, overlap_wgrad, tp_overlap, gate_apart, gathered_logits,
+            low_precision_inputs, padded_permutation);
 
 // Where the exchange between pipeline stages runs under compute.
 enum class SendOverlap : std::uint8_t { never, interleaved, always };
@@ -141,11 +151,12 @@ struct Profile {
   Abilities can;
   double gpu_speed_spread = 0;      // relative standard deviation of the speed of GPUs of one kind
   double spread = 0;                // relative standard deviation of a step beyond the curves' own
-  std::vector<std::string> source;  // one line per mechanism or group of them
+  std::vector<std::string> source;  // one line per mechanism or group of them, then those of the base
+  Defaulted<std::string> base;      // another profile, which holds what this one does not say
   std::string name;                 // filled by load_profile
 };
 TW_DESCRIBE(Profile, title, kernels, state, replicated_state, host, memory, can, gpu_speed_spread, spread,
-            source);
+            source, base);
 
 const StateMechanisms& state_of(const Profile& profile, std::int32_t zero);
 Profile load_profile(std::string_view name_or_path);

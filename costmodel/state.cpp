@@ -266,6 +266,10 @@ StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job,
   for (const KindPass& kind : pass.kinds) out.kinds.push_back(kind_state(kind, kind.weights, traffic, when));
   out.embedding = kind_state(pass.embedding, pass.embedding.weights, traffic, when);
   out.head = kind_state(pass.head, pass.head.weights, traffic, when);
+  if (job.model->mtp_layers > 0) {
+    out.mtp_entry = kind_state(pass.mtp_entry, pass.mtp_entry.weights, traffic, when);
+    out.mtp_head = kind_state(pass.head, {}, traffic, when);
+  }
   if (pass.priced) out.tp_reduce = tp_reduce_seconds(pass, traffic, job);
   if (job.model->tied_embeddings && layout.pp > 1) add_tied_head(out, pass, traffic, when);
   if (!pass.priced) return out;

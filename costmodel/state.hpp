@@ -23,6 +23,7 @@ struct KindState {
 struct StateCost {
   std::vector<KindState> kinds;
   KindState embedding, head;
+  KindState mtp_entry, mtp_head;  // of multi-token prediction; its head reads the weights of the first
   KindState tied_head;      // of a head that reads the table of an embedding on another stage: holds a copy
   double tied_reduce = 0;   // seconds to sum the gradients of the two copies (Megatron's embedding group)
   PricedOp gather, reduce;  // of the first kind of layer: their curve, spread and source

@@ -125,6 +125,7 @@ class Step {
       at += layers;
       chunk.embedding = c == 0;
       chunk.head = c == chunks_ - 1;
+      if (chunk.head) chunk.own[x_.job.model->layer_kind.back()] += mtp();  // each with one more layer
       times_[static_cast<std::size_t>(c)] = chunk_time(chunk);
     }
   }
@@ -151,8 +152,14 @@ class Step {
       if (chunk.own[k] > 0) add(c_.pass->kinds[k], c_.state->kinds[k], chunk.own[k]);
       if (chunk.plain[k] > 0) add(c_.plain->kinds[k], c_.plain_state->kinds[k], chunk.plain[k]);
     }
-    if (chunk.head) add(c_.pass->head, head_state(), 1);
+    if (!chunk.head) return;
+    add(c_.pass->head, head_state(), 1);
+    if (mtp() == 0) return;
+    add(c_.pass->mtp_entry, c_.state->mtp_entry, mtp());
+    add(c_.pass->head, c_.state->mtp_head, mtp());
+    if (!chunk.embedding) add(c_.pass->embedding, c_.state->embedding, 1);
   }
+  std::int32_t mtp() const { return x_.job.model->mtp_layers; }
 
   ChunkTime chunk_time(const Chunk& chunk) const {
     ChunkTime t;

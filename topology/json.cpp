@@ -247,6 +247,14 @@ JsonView replaced(const JsonView& root, std::string_view pointer, const Json& va
   return {document, &document->root, ""};
 }
 
+JsonView overlaid(const JsonView& base, const JsonView& changes) {
+  auto document = std::make_shared<JsonDocument>();
+  document->file = changes.file();
+  document->root = as_json(base.node_);
+  document->root.merge_patch(as_json(changes.node_));
+  return {document, &document->root, ""};
+}
+
 std::string read_file(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) fail_io(path, "read");

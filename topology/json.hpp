@@ -73,6 +73,7 @@ class JsonView {
  private:
   friend JsonView parse_json(std::string_view, std::string_view);
   friend JsonView replaced(const JsonView&, std::string_view, const Json&);
+  friend JsonView overlaid(const JsonView&, const JsonView&);
   JsonView(std::shared_ptr<const JsonDocument> document, const void* node, std::string path);
   void expect(bool right, const char* type) const;
 
@@ -84,6 +85,8 @@ class JsonView {
 // The root of `text`; `file` names it in errors.
 JsonView parse_json(std::string_view text, std::string_view file);
 JsonView load_json(const std::string& path);
+// `base` with the members of `changes`, object by object; errors name the file of `changes`.
+JsonView overlaid(const JsonView& base, const JsonView& changes);
 
 // JSON pointers (RFC 6901, without its escapes): "/texts/6/value". Both fail where there is no such node.
 JsonView at_pointer(const JsonView& root, std::string_view pointer);

@@ -150,7 +150,7 @@ class Builder {
     Gradient gradient;
     std::int16_t value = -1;   // of the forward
     std::int16_t beside = -1;  // a second value: statistics of attention, balance of a choice
-    bool kept = false;
+    bool kept = false, kept_low = false;  // as it is, and as the copy that a low-precision GEMM made
   };
   struct Node {
     Kind kind = Kind::source;
@@ -221,7 +221,9 @@ class Builder {
   void mark_recomputed();
   void mark_by_operator();
   bool whole_layer() const;
-  void keep(TensorId id);
+  void keep(TensorId id, bool low = false);
+  bool keeps_low(const Node& node) const;
+  std::int64_t low_bytes(const TensorSpec& spec) const;
   void mark_kept();
   void measure();
 

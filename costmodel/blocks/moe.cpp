@@ -112,6 +112,14 @@ TensorId experts(Builder& b, const Moe& moe, TensorId arrived, double rows) {
   return b.require(y, cut(AxisName::batch));
 }
 
+// Fused, a permutation reads or writes the tokens once and the routed rows once, each way.
+PaddedPermutation permutation(const Builder& b, double sent) {
+  const std::optional<PaddedPermutation>& padded = b.kernels().padded_permutation;
+  if (padded && b.input().routing.capacity_factor > 0) return *padded;
+  const double fused = 1 + b.tokens() / b.input().key.tp / sent;
+  return {fused, fused, fused, fused};
+}
+
 TensorId routed(Builder& b, const Moe& moe, TensorId input) {
   const PassKey& key = b.input().key;
   const std::int64_t hidden = b.model().hidden;
@@ -119,13 +127,14 @@ TensorId routed(Builder& b, const Moe& moe, TensorId input) {
   const TensorId choice = route(b, moe, tokens);
   for (std::int32_t i = 0; i < b.input().profile->host.sync_per_moe_layer; ++i) b.host_sync("expert_counts");
   const Routed rows = routed_rows(b, moe);
-  const double element = static_cast<double>(hidden * 2), own = b.tokens() / key.tp;
+  const PaddedPermutation passes = permutation(b, rows.sent);
+  const double pass = rows.sent * static_cast<double>(hidden * 2);
   b.balance(choice);
   TensorId x = b.pointwise({.name = "permute",
                             .what = Operator::permute,
                             .out = expert_rows(b, "permuted", rows.sent, hidden, cut(AxisName::batch)),
-                            .forward_bytes = (own + rows.sent) * element,
-                            .backward_bytes = (own + rows.sent) * element},
+                            .forward_bytes = passes.permute_forward * pass,
+                            .backward_bytes = passes.permute_backward * pass},
                            {tokens, choice});
   if (key.ep > 1) {
     x = b.exchange({.name = "dispatch",
@@ -146,8 +155,8 @@ TensorId routed(Builder& b, const Moe& moe, TensorId input) {
   return b.pointwise({.name = "unpermute",
                       .what = Operator::unpermute,
                       .out = out,
-                      .forward_bytes = (own + rows.sent) * element,
-                      .backward_bytes = (own + rows.sent) * element},
+                      .forward_bytes = passes.unpermute_forward * pass,
+                      .backward_bytes = passes.unpermute_backward * pass},
                      {y});
 }
 

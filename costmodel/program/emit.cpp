@@ -144,4 +144,22 @@ LayerWork emit_head(const EmitInput& input) {
   return work;
 }
 
+// What is before the layer of a multi-token-prediction module: the hidden state and the embedding of the
+// next token, each normed, side by side through one projection (DeepSeek-V3, arXiv 2412.19437, section 2.2).
+LayerWork emit_mtp_entry(const EmitInput& input) {
+  Builder b(without_recompute(input));
+  const TensorId hidden = b.norm("mtp_hidden_norm", b.source(residual_stream(b)));
+  const TensorId next = b.norm("mtp_embedding_norm", b.source(residual_stream(b)));
+  TensorSpec both = residual_stream(b);
+  both.name = "mtp_input", both.width *= 2;
+  const double bytes = 2 * 2 * static_cast<double>(b.local_bytes(hidden));  // both read, both written
+  const TensorId joined = b.pointwise(
+      {.name = "mtp_input", .out = both, .forward_bytes = bytes, .backward_bytes = bytes}, {hidden, next});
+  const LinearSpec projection{.name = "mtp_projection",
+                              .out = b.model().hidden,
+                              .split = Split::replicated,
+                              .axis = AxisName::hidden};
+  return b.finish(b.linear(projection, joined));
+}
+
 }  // namespace tw

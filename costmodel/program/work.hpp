@@ -83,5 +83,6 @@ std::int64_t local_vocab(const Model& model, const Profile& profile, std::int32_
 LayerWork emit_layer(const EmitInput& input, const LayerKind& kind);
 LayerWork emit_embedding(const EmitInput& input);
 LayerWork emit_head(const EmitInput& input);
+LayerWork emit_mtp_entry(const EmitInput& input);  // of a multi-token-prediction module, before its layer
 
 }  // namespace tw

@@ -67,8 +67,8 @@ void settle_pipeline(Layout& l, const SettleAsk& ask, std::vector<std::string>& 
     return;
   }
   const bool ends = layers % chunks == 0 || (layers + 1) % chunks == 0 || (layers + 2) % chunks == 0;
-  if (chunks <= layers && (l.vpp == 1 || ends)) return;
-  l.split = near_even_split(layers, static_cast<std::int32_t>(chunks));
+  if (chunks <= layers && ask.job.model->mtp_layers == 0 && (l.vpp == 1 || ends)) return;
+  l.split = near_even_split(layers, static_cast<std::int32_t>(chunks), ask.job.model->mtp_layers);
   near.push_back(fmt::format("layout.split: {} layers on {} chunks, embedding and head counted as layers",
                              layers, chunks));
 }
@@ -98,13 +98,17 @@ std::vector<std::int32_t> even_list_split(std::int32_t layers, std::int32_t stag
   return split;
 }
 
-std::vector<std::int32_t> near_even_split(std::int32_t layers, std::int32_t chunks) {
+std::vector<std::int32_t> near_even_split(std::int32_t layers, std::int32_t chunks, std::int32_t mtp) {
   std::vector<std::int32_t> split = {};
-  const std::int32_t all = layers + 2;
+  // Embedding and head count as a layer each; with multi-token prediction the last chunk holds a layer and a
+  // head more per module and the embedding counts as nothing (Megatron-Bridge
+  // recipes/deepseek/deepseek_v3.py).
+  const std::int32_t front = mtp > 0 ? 0 : 1, back = 1 + 2 * mtp, all = layers + front + back;
   for (std::int32_t i = 0; i < chunks; ++i) split.push_back(all / chunks);
   // The remainder from the second chunk on: the ends hold embedding and head, which take time too.
   for (std::int32_t i = 0; i < all % chunks; ++i) ++split[static_cast<std::size_t>((1 + i) % chunks)];
-  --split.front(), --split.back();
+  split.front() -= front, split.back() -= back;
+  for (std::size_t i = 0; split.back() < 0; ++i) --split[i], ++split.back();
   return split;
 }
 

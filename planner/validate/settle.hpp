@@ -22,6 +22,6 @@ std::vector<std::int32_t> even_list_split(std::int32_t layers, std::int32_t stag
 
 // Layers per chunk as even as possible, embedding and head counted as a layer each; only these two
 // chunks may be without layers.
-std::vector<std::int32_t> near_even_split(std::int32_t layers, std::int32_t chunks);
+std::vector<std::int32_t> near_even_split(std::int32_t layers, std::int32_t chunks, std::int32_t mtp = 0);
 
 }  // namespace tw::validate

@@ -35,6 +35,22 @@ TEST(KeptBytes, Gpt3WithSequenceParallelism) {
   EXPECT_EQ(gpt3_layer(tp8(true)).kept_bytes, 32 * kSbh / 8 + kLse / 8);
 }
 
+// fp8: the inputs of QKV (2 to 1), of the MLP (2 to 1) and of its second product (8 to 4) are kept as the
+// GEMMs read them; the context stays for attention and the projection keeps a copy (+ 1): 32 - 6 + 1 = 27.
+// mxfp8: 7 of these bytes carry a scale of one byte for 32 of them. Where originals are kept, nothing
+// changes.
+TEST(KeptBytes, QuantisedInputs) {
+  PassKey key = tp8(true);
+  key.precision = Precision::fp8_current;
+  EXPECT_EQ(gpt3_layer(key).kept_bytes, 27 * kSbh / 8 + kLse / 8);
+  key.precision = Precision::mxfp8;
+  EXPECT_EQ(gpt3_layer(key).kept_bytes, 27 * kSbh / 8 + 7 * kSbh / 8 / 32 + kLse / 8);
+  const Model model = load_model("gpt3-175b");
+  Profile profile = test::megatron();
+  profile.kernels.low_precision_inputs = false;
+  EXPECT_EQ(emit_layer({&model, &profile, key, kS, {}}, model.kinds[0]).kept_bytes, 32 * kSbh / 8 + kLse / 8);
+}
+
 // Without it only the tensors between the two GEMMs are cut (equation 2: 10 + 24/t with dropout):
 // QKV's and the MLP's inputs and the norms' stay whole, 2 + 2 + 4 = 8; 6 + 2 + 16 = 24 over t.
 TEST(KeptBytes, Gpt3WithTensorParallelismAlone) {
@@ -323,6 +339,25 @@ TEST(Stages, TheWorstStageDecides) {
   for (const StageDetail& s : stages) most = std::max(most, s.memory.total());
   EXPECT_EQ(cost.memory.total(), most);
   EXPECT_EQ(cost.fits, most <= setup.cluster.device.memory.count);
+}
+
+// A module of multi-token prediction is a layer, two norms and a projection of 2h to h before it, and one
+// more pass through the head, whose weights it shares: against a model of one more layer.
+TEST(MultiTokenPrediction, IsALayerItsEntryAndOneMoreHead) {
+  constexpr std::int64_t kHidden = 512;
+  Model with = test::small_model({.layers = 4});
+  with.mtp_layers = 1;
+  const test::Setup longer(test::small_model({.layers = 5}), test::h100(8), test::megatron(), 8, 1024);
+  const test::Setup module(with, test::h100(8), test::megatron(), 8, 1024);
+  Layout l;
+  l.dp = 8;
+  Evaluator of_longer = longer.evaluator(), of_module = module.evaluator();
+  const Cost a = of_longer.cost(l), b = of_module.cost(l);
+  EXPECT_EQ(b.memory[MemoryPart::parameters] - a.memory[MemoryPart::parameters],
+            2 * (2 * kHidden * kHidden + 2 * kHidden));
+  EXPECT_NEAR(b.terms[Term::head], 2 * a.terms[Term::head], 1e-6);
+  EXPECT_GT(b.terms[Term::gemm], a.terms[Term::gemm]);
+  EXPECT_EQ(b.memory[MemoryPart::logits], 2 * a.memory[MemoryPart::logits]);
 }
 
 }  // namespace

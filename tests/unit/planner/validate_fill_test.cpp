@@ -1,6 +1,7 @@
 // Rules for what a source leaves out, on rows made by hand.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <numeric>
 
 #include "costmodel/parameters.hpp"
 #include "planner/validate/compare.hpp"
@@ -147,6 +148,14 @@ TEST(ValidateSettle, SplitsCountEmbeddingAndHeadAsLayers) {
   EXPECT_EQ(split[1], 1);
   // 61 + 2 = 63 = 16 * 3 + 15: every chunk but the first holds 4, less one layer at each end.
   EXPECT_THAT(near_even_split(61, 16), ElementsAre(2, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 3));
+  // DeepSeek-V3 with its module of multi-token prediction, a layer and a head more at the end: 61 + 3 = 16
+  // * 4.
+  EXPECT_THAT(near_even_split(61, 16, 1), ElementsAre(4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 1));
+  // 61 + 3 = 32 * 2: the last chunk is module and head alone, and its missing layer comes off the first.
+  const auto many = near_even_split(61, 32, 1);
+  EXPECT_EQ(many.front(), 1);
+  EXPECT_EQ(many.back(), 0);
+  EXPECT_EQ(std::accumulate(many.begin(), many.end(), 0), 61);
 }
 
 // Embedding, 40 layers, norm and head are 43 modules: 11, 11, 11 and 10; 63 on two stages are 32 and 31.

@@ -112,5 +112,13 @@ TEST(Json, ReplacedLeavesTheOriginal) {
   EXPECT_THROW(replaced(root, "/b", Json(1)), InputError);
 }
 
+TEST(Json, OverlaidChangesMembersOfMembers) {
+  const JsonView base = parse_json(R"({"a": {"b": 1, "c": 2}, "d": [1, 2]})", "base.json");
+  const JsonView both = overlaid(base, parse_json(R"({"a": {"c": 3}, "d": [4], "e": 5})", "changes.json"));
+  EXPECT_EQ(both.dump(), R"({"a":{"b":1,"c":3},"d":[4],"e":5})");
+  EXPECT_EQ(both.file(), "changes.json");
+  EXPECT_EQ(base.at("a").at("c").integer(), 2);
+}
+
 }  // namespace
 }  // namespace tw
