@@ -57,20 +57,22 @@ void StageMemory::hold(const HeldChunk& chunk) {
     gathered_end_ = std::max(gathered_end_, chain_.state->embedding.gathered);
   }
   if (!chunk.head) return;
-  // The head's micro-batch goes straight from forward to backward: one set of logits is alive, and one
-  // of each multi-token-prediction module, whose losses are summed before the backward.
+  // Most schedules take the head's micro-batch straight from forward to backward; gpipe keeps the logits of
+  // all, and zb-h1 their gradients for the weight halves that wait. One set is that of the head and of each
+  // multi-token-prediction module, whose losses are summed before the backward.
   add_states(*chunk.head_state, 1);
   const std::int32_t mtp = context_.job.model->mtp_layers;
   if (mtp > 0) {
     add_states(chain_.state->mtp_entry, mtp);
-    add_kept(chain_.pass->mtp_entry, mtp);
+    add_kept(chain_.pass->mtp_entry, mtp * chunk.in_flight);
     if (!chunk.embedding) add_states(chain_.state->embedding, 1);
   }
-  add_kept(chain_.pass->head, 1 + mtp);
-  const std::int64_t logits = (1 + mtp) * logit_bytes(context_, *chain_.layout);
+  add_kept(chain_.pass->head, (1 + mtp) * chunk.in_flight);
+  const std::int64_t set = (1 + mtp) * logit_bytes(context_, *chain_.layout), logits = chunk.in_flight * set;
   use_[MemoryPart::activations] -= logits;  // kept by the loss, shown as logits
-  const double copies = context_.machine.profile->memory.logit_copies * static_cast<double>(2 * logits);
+  const double copies = context_.machine.profile->memory.logit_copies * static_cast<double>(2 * set);
   use_[MemoryPart::logits] += logits + std::llround(copies);
+  if (!schedule_at(chain_.layout->schedule).splits_weight) freed_logits_ = set + std::llround(copies);
   gathered_end_ = std::max(gathered_end_, chunk.head_state->gathered);
 }
 
@@ -86,7 +88,7 @@ MemoryUse StageMemory::use() const {
   MemoryUse out = use_;
   const MemoryMechanisms& m = context_.machine.profile->memory;
   // The loss frees its logits before the backward of a layer takes its moment's room.
-  const std::int64_t beyond_logits = std::max<std::int64_t>(moment_ - out[MemoryPart::logits], 0);
+  const std::int64_t beyond_logits = std::max<std::int64_t>(moment_ - freed_logits_, 0);
   out[MemoryPart::temporary] += beyond_logits + gathered();
   const std::int64_t moving =
       out[MemoryPart::activations] + out[MemoryPart::temporary] + out[MemoryPart::logits];

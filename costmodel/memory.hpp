@@ -31,6 +31,7 @@ class StageMemory {
   const StepContext& context_;
   const Chain& chain_;
   MemoryUse use_;
+  std::int64_t freed_logits_ = 0;                       // of one micro-batch, before its layers' backward
   std::int64_t moment_ = 0;                             // the largest temporary of any layer held
   std::int64_t gathered_layer_ = 0, gathered_end_ = 0;  // the largest gathered layer, and embedding or head
 };

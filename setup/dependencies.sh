@@ -22,6 +22,8 @@ ninja-build command ninja
 libboost-dev header boost/graph/adjacency_list.hpp
 libcli11-dev header CLI/CLI.hpp
 libeigen3-dev header eigen3/Eigen/Core
+libopenmpi-dev command mpicxx
+openmpi-bin command mpirun
 libfmt-dev header fmt/core.h
 nlohmann-json3-dev header nlohmann/json.hpp
 libgtest-dev header gtest/gtest.h

@@ -227,12 +227,14 @@ constexpr Rule kTable[] = {
     {"dualpipe_pp", Link::pipe,
      [](In in) { return in.layout.schedule == kScheduleDualpipe && in.layout.pp % 2 != 0; },
      [](In in) { return fmt::format("schedule dualpipe needs an even pp, not {}", in.layout.pp); }},
-    // Its steady phase pairs a forward with a backward of the other direction: 2*pp or more in flight.
+    // Its steady phase pairs a forward with a backward of the other direction: 2*pp or more in flight. The
+    // fill of zb-v runs as many (arXiv 2401.10241, section 6).
     {"dualpipe", Link::pipe,
      [](In in) {
        const std::int64_t count = microbatches(in.layout, in.job);
        if (in.layout.schedule == kScheduleDualpipe) return count % 2 != 0 || count < 2 * wide(in.layout.pp);
-       return in.layout.schedule == kScheduleDualpipeV && count < 2 * wide(in.layout.pp);
+       const bool vee = in.layout.schedule == kScheduleDualpipeV || in.layout.schedule == kScheduleZbV;
+       return vee && count < 2 * wide(in.layout.pp);
      },
      [](In in) {
        const bool both_ends = in.layout.schedule == kScheduleDualpipe;

@@ -23,12 +23,20 @@ void append(std::vector<Place>& to, const std::vector<Place>& from) {
   to.insert(to.end(), from.begin(), from.end());
 }
 
+// What the unit hands on. The loss, which its own backward reads, stays.
+bool handed_on(std::int16_t value, const LayerOperands& layer) {
+  if (value < 0) return false;
+  return std::none_of(layer.backward.begin(), layer.backward.end(), [&](const Operands& op) {
+    return std::find(op.reads.begin(), op.reads.end(), value) != op.reads.end();
+  });
+}
+
 // Walks one order of execution backward: the first reader met is the last one to run. What nobody
 // reads dies with its maker, except what the unit hands on.
 void mark(const std::vector<Place>& order, const LayerOperands& layer) {
   std::vector<bool> dead(layer.values.size());
   for (const std::int16_t kept : {layer.output, layer.input_gradient}) {
-    if (kept >= 0) dead[static_cast<std::size_t>(kept)] = true;
+    if (handed_on(kept, layer)) dead[static_cast<std::size_t>(kept)] = true;
   }
   for (std::size_t i = order.size(); i-- > 0;) {
     const Operands& op = (*order[i].list)[order[i].op];

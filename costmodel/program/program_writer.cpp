@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "costmodel/program/program.hpp"
+#include "topology/check.hpp"
 
 namespace tw {
 
@@ -16,6 +17,7 @@ class ProgramWriter {
         schedule_(schedule_at(l_.schedule)),
         shape_{l_.pp, l_.vpp, program.microbatches_},
         chunks_(l_.pp * l_.vpp) {
+    TW_CHECK(schedule_.illegal(shape_).empty() || l_.pp == 1);
     split();
     for (const LayerWork& work : p_.kinds_) frees(work);
     for (const LayerWork& work : p_.plain_) frees(work);
@@ -149,9 +151,12 @@ class ProgramWriter {
     push(step(action, unit));
     const std::vector<Unit>& units = stage(at_).units;
     const std::int32_t tied = p_.tied_unit(at_);
-    if (units[static_cast<std::size_t>(unit)].kind == Unit::Kind::head && tied >= 0 &&
-        action != Action::reduce)
-      push(step(action, tied));
+    if (units[static_cast<std::size_t>(unit)].kind != Unit::Kind::head || tied < 0) return;
+    std::uint8_t& used = used_[static_cast<std::size_t>(tied)];
+    const bool whole = action == Action::gather && used != 0 && !p_.cuts_parameters();
+    if (action == Action::reduce || whole) return;
+    push(step(action, tied));
+    used = 1;
   }
   void before(std::int32_t unit, bool backward) {
     const bool first = used_[static_cast<std::size_t>(unit)] == 0;

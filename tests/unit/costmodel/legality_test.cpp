@@ -142,6 +142,8 @@ TEST(Legality, Schedules) {
             "schedule dualpipe needs an even number of micro-batches, 8 or more, not 9");
   EXPECT_EQ(why(model, "dp=1,pp=4,vpp=2,schedule=dualpipe-v", 4, 7),
             "schedule dualpipe-v needs enough micro-batches, 8 or more, not 7");
+  EXPECT_EQ(why(model, "dp=1,pp=4,vpp=2,schedule=zb-v", 4, 7),
+            "schedule zb-v needs enough micro-batches, 8 or more, not 7");
   for (const char* legal : {"gpipe", "zb-h1", "dualpipe", "zb-v,vpp=2", "dualpipe-v,vpp=2"}) {
     EXPECT_EQ(why(model, "dp=1,pp=4,schedule=" + std::string(legal), 4), "") << legal;
   }

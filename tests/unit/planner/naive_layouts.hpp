@@ -139,7 +139,7 @@ struct Naive {
       case kInterleaved:
         return vpp > 1 && steps % pp == 0;
       case kZbV:
-        return vpp == 2;
+        return vpp == 2 && steps >= 2 * pp;
       case kDualpipe:
         return vpp == 1 && pp % 2 == 0 && steps % 2 == 0 && steps >= 2 * pp;
       case kDualpipeV:
