@@ -91,7 +91,7 @@ void carry_over(Calibration::Data& data, const Gpu& to, const JsonView& root) {
   const CarryOver& rule = rule_for(data, to, root);
   const bool same_architecture = data.device.architecture == to.architecture;
   scale_links(data.links, rule, same_architecture);
-  data.carried_spread = rule.spread;
+  data.carried_spread = rule.spread, data.carried_routed_spread = rule.routed_spread;
   if (kernels) return;
   const Factors factors = kernel_factors(data, to, rule);
   scale_gemm(data.gemm, factors.gemm);

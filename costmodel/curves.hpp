@@ -166,11 +166,12 @@ struct CarryOver {
   double link_scale = 1;               // of the in-node efficiencies
   double link_latency = 1, link_ramp = 1;  // of the in-node base and hop, and of the ramp
   bool nvls = false;
-  double spread = 0;
+  double spread = 0;                // of a whole step
+  Defaulted<double> routed_spread;  // more where layers are routed
   std::string source;
 };
 TW_DESCRIBE(CarryOver, gemm_share, attention_share, fused_share, sustained, sustained_low, link_scale,
-            link_latency, link_ramp, nvls, spread, source);
+            link_latency, link_ramp, nvls, spread, routed_spread, source);
 
 // GEMMs of one low-precision recipe: `share` of the data-sheet ratio to bf16 is reached, and every
 // activation and gradient element is cast on the way: bytes read and written per element.
@@ -203,6 +204,15 @@ struct SustainedLoad {
 };
 TW_DESCRIBE(SustainedLoad, gemm, attention, elementwise, low_over_gemm, source);
 
+// How errors of kernels become errors of a step. A curve's spread is that of one shape; a step runs many,
+// whose errors cancel in part: `shared` of it is left (1: all shapes are wrong alike; at least
+// 1/sqrt(shapes)). `routed`: a step with routed layers is less known than its kernels, relative.
+struct StepErrors {
+  double shared = 1, routed = 0;
+  std::string source;
+};
+TW_DESCRIBE(StepErrors, shared, routed, source);
+
 struct CalibrationFile {
   std::string title, date, driver, command, source;
   Defaulted<FitInputs> inputs;
@@ -210,6 +220,7 @@ struct CalibrationFile {
   GemmCurve gemm, grouped_gemm;
   DerivedPasses passes;
   Defaulted<SustainedLoad> sustained;
+  Defaulted<StepErrors> step_errors;
   AttentionCurves attention;
   MemoryCurve elementwise;
   LinkCurves links;
@@ -218,11 +229,11 @@ struct CalibrationFile {
   Defaulted<std::map<std::string, LowPrecisionRule>> low_precision;  // by recipe; all derived so far
 };
 TW_DESCRIBE(CalibrationFile, title, date, driver, command, source, inputs, device, gemm, grouped_gemm, passes,
-            sustained, attention, elementwise, links, host, carry_over, low_precision);
+            sustained, step_errors, attention, elementwise, links, host, carry_over, low_precision);
 
 struct Calibration::Data : CalibrationFile {
   std::string name;
-  double carried_spread = 0;  // of a step on a GPU that the calibration was carried over to
+  double carried_spread = 0, carried_routed_spread = 0;  // of a step on another GPU: CarryOver's
 };
 
 // One GEMM, or `groups` equal ones in one kernel, output rows x cols. extra_bytes: traffic beyond

@@ -3,11 +3,23 @@
 #include <algorithm>
 #include <cmath>
 
+#include "costmodel/curves.hpp"
 #include "costmodel/memory.hpp"
 #include "costmodel/stragglers.hpp"
 #include "topology/check.hpp"
 
 namespace tw {
+
+namespace {
+
+// Of a whole step, beyond the curves' own.
+double whole_spread(const Machine& machine, bool routed) {
+  const Calibration::Data& k = machine.calibration->data();
+  const double any = std::hypot(machine.profile->spread, k.carried_spread);
+  return routed ? std::hypot(any, k.step_errors->routed, k.carried_routed_spread) : any;
+}
+
+}  // namespace
 
 StepContext step_context(const Job& job, const Machine& machine, Bytes headroom) {
   StepContext out;
@@ -20,7 +32,7 @@ StepContext step_context(const Job& job, const Machine& machine, Bytes headroom)
     out.before[i + 1] = out.before[i];
     ++out.before[i + 1][model.layer_kind[i]];
   }
-  out.spread = std::hypot(machine.profile->spread, machine.calibration->carried_spread());
+  out.spread = whole_spread(machine, model.has_moe());
   out.straggler = machine.profile->gpu_speed_spread * expected_maximum(job.gpus);
   out.per_step = machine.profile->host.per_step.value +
                  machine.profile->host.sync_per_step * machine.calibration->synchronise().value;
@@ -319,7 +331,8 @@ class Step {
   void finish() {
     double seconds = 0, variance = 0;
     for (const float part : cost_.terms.exposed) seconds += part;
-    for (const float error : cost_.terms.error) variance += double{error} * error;
+    const double shared = x_.machine.calibration->data().step_errors->shared;
+    for (const float error : cost_.terms.error) variance += shared * error * shared * error;
     const double whole = x_.spread * seconds;
     cost_.step_seconds = seconds;
     cost_.spread_seconds = std::sqrt(variance + whole * whole);

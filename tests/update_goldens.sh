@@ -20,7 +20,10 @@ if [ -s "$worse" ]; then
     echo "a study got worse: better it, or say why: WHY='...' tests/update_goldens.sh" >&2
     exit 1
   }
-  sed "s|$| (${WHY})|" "$worse" >> tests/golden/scoreboard_reasons.txt
+  reasons=tests/golden/scoreboard_reasons.txt
+  while read -r line; do
+    grep -qxF "$line ($WHY)" "$reasons" || echo "$line ($WHY)" >> "$reasons"
+  done < "$worse"
 fi
 cp -r "$made/." tests/golden/
 board=build/release/scoreboard.md

@@ -3,6 +3,7 @@
 // WHY='...' tests/update_goldens.sh, which notes it in scoreboard_reasons.txt. To a tenth of a per cent.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
@@ -16,6 +17,8 @@ namespace tw::validate {
 namespace {
 
 constexpr double kPoints = 0.5, kTau = 0.05;
+// What an 80% band should hold of a set of rows; a coverage that is further outside than it was, is worse.
+constexpr double kLeastCovered = 70, kMostCovered = 90, kCovered = 10;
 
 struct Line {
   int used = 0;
@@ -61,6 +64,10 @@ class Worse {
   }
 };
 
+Maybe<double> off_target(const Maybe<double>& cover) {
+  return cover ? Maybe<double>(std::max({0.0, kLeastCovered - *cover, *cover - kMostCovered})) : cover;
+}
+
 std::string worse_of(const std::map<std::string, Line>& before, const std::map<std::string, Line>& now) {
   Worse worse;
   for (const auto& [name, was] : before) {
@@ -68,6 +75,9 @@ std::string worse_of(const std::map<std::string, Line>& before, const std::map<s
     const Line is = found == now.end() ? Line() : found->second;
     worse.check(was.used, is.used, -1, 0, name + ": rows used");
     worse.check(was.time, is.time, 1, kPoints, name + ": time error");
+    worse.check(was.left_out, is.left_out, 1, kPoints, name + ": time error left out");
+    worse.check(off_target(was.cover), off_target(is.cover), 1, kCovered,
+                name + ": coverage away from 70 to 90%");
     worse.check(was.memory, is.memory, 1, kPoints, name + ": memory error");
     worse.check(was.fits, is.fits, -1, kPoints, name + ": fits or not");
     worse.check(was.tau, is.tau, -1, kTau, name + ": rank agreement");
@@ -108,6 +118,9 @@ TEST(Scoreboard, FindsWhatGotWorse) {
   EXPECT_EQ(worse_of(before, line("13.0", "0.50")), "A study, Table 1: time error was 12.3, is 13\n");
   EXPECT_EQ(worse_of(before, line("12.3", "-")), "A study, Table 1: rank agreement was 0.5, is unknown\n");
   EXPECT_NE(worse_of(before, {}), "");
+  EXPECT_EQ(off_target(65), 5);
+  EXPECT_EQ(off_target(100), 10);
+  EXPECT_EQ(off_target(75), 0);
 }
 
 }  // namespace

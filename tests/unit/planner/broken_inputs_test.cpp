@@ -159,7 +159,7 @@ std::vector<Broken> calibrations_and_frameworks() {
        {{"broken.json", shipped("calibrations", "h100-sxm").substr(0, 500)}}},
       framework_edit("unknown_schedule", "\"1f1b\"", "\"2f2b\"", "interleaved"),
       framework_edit("bad_zero", "\"zero\": [0, 1]", "\"zero\": [0, 7]", "zero"),
-      framework_edit("bad_spread", "\"spread\": 0.05", "\"spread\": 1.5", "spread"),
+      framework_edit("bad_spread", "\"spread\": 0.0", "\"spread\": 1.0", "spread"),
       {"framework_unknown_name", predict_with({{"--framework", "gigatron"}}), "megatron"},
       {"framework_empty_name", predict_with({{"--framework", ""}}), "--framework"},
   };
