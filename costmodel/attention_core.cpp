@@ -38,7 +38,7 @@ CutSequence cut_sequence(const Builder& b, const Attention& a, std::int64_t kv_h
   s.head_dim = a.head_dim;
   s.value_dim = a.value_dim;
   s.kernel = b.kernels().attention;
-  const double pairs = causal_pairs(seq, a.window);
+  const double pairs = packed_pairs(seq, *b.input().training.document, a.window);
   if (key.cp == 1 || key.cp_kind == CpKind::a2a) {
     s.heads = std::max<std::int64_t>(s.heads / key.cp, 1);
     s.kv_heads = std::max<std::int64_t>(s.kv_heads / key.cp, 1);
@@ -55,6 +55,8 @@ CutSequence cut_sequence(const Builder& b, const Attention& a, std::int64_t kv_h
 Work cp_all_to_all(const Builder& b, TensorId x) {
   return CollectiveWork{Collective::all_to_all, attention_group(bit(Dim::cp)), Bytes(b.local_bytes(x))};
 }
+
+}  // namespace
 
 TensorId attend(Builder& b, const Attention& a, std::int64_t kv_heads, TensorId qkv) {
   const PassKey& key = b.input().key;
@@ -95,11 +97,14 @@ TensorId attend(Builder& b, const Attention& a, std::int64_t kv_heads, TensorId 
                     out);
 }
 
-}  // namespace
-
 double causal_pairs(double seq, double window) {
   if (window <= 0 || window >= seq) return seq * (seq + 1) / 2;
   return window * (window + 1) / 2 + (seq - window) * window;
+}
+
+double packed_pairs(double seq, double document, double window) {
+  if (document <= 0 || document >= seq) return causal_pairs(seq, window);
+  return seq / document * causal_pairs(document, window);
 }
 
 TensorId attend_and_project(Builder& b, const Attention& a, std::int64_t kv_heads, TensorId qkv) {

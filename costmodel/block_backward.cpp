@@ -95,7 +95,7 @@ void Builder::reduce_each_part(const Node& node, std::int16_t made) {
 }
 
 void Builder::linear_backward(const Node& node, const Ready& gradient) {
-  const Ready again = regather(node);
+  const Ready again = node.linear.frozen ? Ready{} : regather(node);
   const bool column = node.linear.split == Split::column;
   const Placement place = column ? kPartial : gradient_of(at(node.inputs[0]).spec.place);
   TensorSpec in = at(node.inputs[0]).spec;
@@ -104,6 +104,10 @@ void Builder::linear_backward(const Node& node, const Ready& gradient) {
   const std::int16_t dgrad =
       linear_ops(node, GemmPass::dgrad, work_.backward, gradient.before,
                  {.half = Half::input_gradient, .reads = {gradient.value}, .writes = {made}});
+  if (node.linear.frozen) {
+    reduce_each_part(node, made);
+    return hand_gradient(node.inputs[0], {{dgrad}, -1, made}, place);
+  }
   OpRefs before = again.before;
   if (gradient.during >= 0) before.push_back(gradient.during);
   const std::int16_t wgrad =
@@ -177,6 +181,10 @@ void Builder::backward_ops(Node& node) {
       op.work = node.exchange.work;
       op.stream = Stream::network;
       made = {{push(work_.backward, op, before, operands)}, -1};
+      break;
+    case Kind::listed:
+      made = listed_ops(listed_[static_cast<std::size_t>(node.listed)].backward, work_.backward, before,
+                        operands);
       break;
     case Kind::attention:
       made = attention_ops(node, work_.backward, {before, -1, gradient.value}, true, node.term);

@@ -185,7 +185,34 @@ SmallList<RowBlock, 3> Builder::row_blocks(const LinearSpec& spec, std::int64_t 
   return blocks;
 }
 
+// Linears of a layer that may run in low precision are those that take an adapter: not router and head.
 TensorId Builder::linear(const LinearSpec& spec, TensorId x) {
+  if (!adapts(input_.training)) return plain_linear(spec, x);
+  LinearSpec frozen = spec;
+  frozen.frozen = true;
+  const bool expert = spec.groups > 0;
+  const bool bare = !spec.low_precision || (expert && *input_.training.lora->expert_rank == 0);
+  return bare ? plain_linear(frozen, x) : adapted_linear(frozen, x);
+}
+
+// Autocast: every linear reads its input and its weight in fp32 and casts them to bf16: 4 + 2.
+TensorId Builder::cast_for(const LinearSpec& spec, TensorId x) {
+  if (!*input_.profile->state.autocast || spec.adapter) return x;
+  TensorSpec cast = at(x).spec;
+  const auto parts = static_cast<std::int64_t>(std::max<std::size_t>(spec.parts.size(), 1));
+  const std::int64_t rows = at(x).spec.element_bytes == 2 ? 0 : bytes_of(cast) / 4 * parts;
+  cast.name = "autocast", cast.element_bytes = 2;
+  const std::int64_t weights = std::max<std::int64_t>(spec.groups_local, 1) * spec.out * local_width(cast);
+  return pointwise({.name = "autocast",
+                    .out = cast,
+                    .forward_bytes = static_cast<double>(6 * (rows + weights)),
+                    .backward_bytes = static_cast<double>(6 * (rows + weights)),
+                    .launches = static_cast<std::int16_t>(2 * parts)},
+                   {x});
+}
+
+TensorId Builder::plain_linear(const LinearSpec& spec, TensorId x) {
+  x = cast_for(spec, x);
   const TensorSpec in = at(x).spec;
   const Scope scope = in.scope;
   TW_CHECK(spec.split != Split::column || in.place == kWhole);
@@ -199,19 +226,22 @@ TensorId Builder::linear(const LinearSpec& spec, TensorId x) {
     const std::int64_t bias = spec.bias ? 1 : 0;
     const std::int64_t local_out = spec.split == Split::column ? (spec.out + parts - 1) / parts : spec.out;
     const std::int64_t local_in = spec.split == Split::row ? (in.width + parts - 1) / parts : in.width;
+    const std::int64_t all_in = spec.depth > 0 ? spec.depth : in.width;
+    const std::int64_t own_in = spec.depth > 0 ? spec.depth : local_in;
     Weight w{spec.name,
-             experts * counted * (in.width + bias),
-             here * local_out * (local_in + bias),
+             experts * counted * (all_in + bias),
+             here * local_out * (own_in + bias),
              scope,
              spec.split == Split::replicated && cuts_rows(in.place),
              false};
     w.groups = experts, w.local_groups = here;
-    w.columns = in.width, w.local_columns = local_in;
+    w.columns = all_in, w.local_columns = own_in;
     w.rows = row_blocks(spec, counted);
     if (spec.split != Split::column) {
       for (RowBlock& block : w.rows) block.local = block.distinct, block.copies = 1;
     }
-    index = weight(w);
+    w.frozen = spec.frozen;
+    index = declare(w);
   }
   Node node;
   node.weight = index;
@@ -220,12 +250,12 @@ TensorId Builder::linear(const LinearSpec& spec, TensorId x) {
   node.module = spec.module;
   node.term = spec.term;
   node.inputs = {x};
-  node.needs = {x};
+  if (!spec.frozen) node.needs = {x};
   node.linear = spec;
   TensorSpec out = in;
   out.name = spec.name;
   out.width = spec.out;
-  out.element_bytes = 2;
+  out.element_bytes = spec.adapter ? size_of(*input_.training.lora->math) : 2;
   if (spec.split == Split::column) out.place = cut(spec.axis);
   if (spec.split == Split::row) out.place = kPartial;
   if (ranks(scope) == 1 && spec.split != Split::replicated)
@@ -242,6 +272,11 @@ TensorId Builder::pointwise(const PointwiseSpec& spec, const Tensors& inputs) {
   if (spec.keeps_input) node.needs = inputs;
   node.inputs = inputs;
   node.pointwise = spec;
+  const bool looped = spec.out.scope == Scope::expert && !kernels().grouped_gemm && model().moe();
+  if (looped) {  // one expert after another
+    const std::int32_t local = model().moe()->experts / input_.key.ep;
+    node.pointwise.launches = static_cast<std::int16_t>(spec.launches * local);
+  }
   const TensorId out = record(std::move(node), spec.out);
   if (spec.keeps_output) nodes_.back().needs.push_back(out);
   return out;
@@ -280,6 +315,17 @@ TensorId Builder::require(TensorId x, Placement need) {
   return record(std::move(node), spec);
 }
 
+TensorId Builder::kernels_of(std::string_view name, TensorId x, const TensorSpec& out, OpList forward,
+                             OpList backward) {
+  Node node;
+  node.kind = Kind::listed;
+  node.name = name;
+  node.inputs = {x};
+  node.listed = static_cast<std::int16_t>(listed_.size());
+  listed_.push_back({std::move(forward), std::move(backward)});
+  return record(std::move(node), out);
+}
+
 TensorId Builder::exchange(const ExchangeSpec& spec, TensorId x) {
   Node node;
   node.kind = Kind::exchange;
@@ -301,14 +347,17 @@ TensorId Builder::add(TensorId residual, TensorId x, bool dropout) {
   return record(std::move(node), out);
 }
 
-void Builder::host_sync(std::string_view name) {
+void Builder::host_sync(std::string_view name, std::int32_t times) {
   if (input_.bytes_only) return;
   Op op;
   op.name = name;
   op.work = Synchronise{};
   op.term = Term::host;
   op.launches = 0;
+  op.share = times;
   push(work_.forward, op, {}, {.what = Operator::wait});
+  if (times > 1 && input_.key.recompute.full)  // the forward again
+    push(work_.backward, op, {}, {.what = Operator::wait, .half = Half::backward});
 }
 
 LayerWork Builder::finish(TensorId output) {

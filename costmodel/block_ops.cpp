@@ -71,7 +71,8 @@ Op Builder::linear_op(const Node& node, GemmPass pass, std::int64_t width) const
   TensorSpec out = at(node.output).spec;
   out.width = width;
   const LinearSpec& spec = node.linear;
-  const std::int64_t k = spec.split == Split::row ? local_width(in) : in.width;
+  const std::int64_t read = spec.split == Split::row ? local_width(in) : in.width;
+  const std::int64_t k = spec.depth > 0 ? spec.depth : read;
   const std::int64_t n = spec.split == Split::column ? local_width(out) : out.width;
   const StateMechanisms& state = input_.profile->state;
   const bool accumulates = pass == GemmPass::wgrad && state.fused_wgrad && state.gradient == DType::fp32;
@@ -80,6 +81,7 @@ Op Builder::linear_op(const Node& node, GemmPass pass, std::int64_t width) const
   op.term = node.term;
   op.module = node.module;
   op.low_precision = spec.low_precision;
+  if (spec.adapter) op.math = *input_.training.lora->math;
   op.weight_half = pass == GemmPass::wgrad;
   const double rows = local_rows(in);
   if (spec.groups == 0) {
@@ -87,9 +89,14 @@ Op Builder::linear_op(const Node& node, GemmPass pass, std::int64_t width) const
     return op;
   }
   const double groups = static_cast<double>(spec.groups_local);
+  if (!kernels().grouped_gemm) {  // one product after another
+    op.work = GemmShape{std::llround(std::ceil(rows / groups)), n, k, pass, accumulates};
+    op.share = groups;
+    op.launches = static_cast<std::int16_t>(spec.groups_local);
+    return op;
+  }
   op.work = GroupedGemmShape{spec.groups_local, rows / groups, input_.routing.max_over_mean, n, k, pass,
                              accumulates};
-  if (!kernels().grouped_gemm) op.launches = static_cast<std::int16_t>(spec.groups_local);
   return op;
 }
 
@@ -112,7 +119,7 @@ std::int16_t Builder::linear_ops(const Node& node, GemmPass pass, OpList& list, 
   for (const std::int64_t width : widths) {
     last = push(list, linear_op(node, pass, width), last < 0 ? after : OpRefs{}, operands);
   }
-  if (pass != GemmPass::dgrad || widths.size() == 1) return last;
+  if (pass != GemmPass::dgrad || widths.size() == 1 || node.linear.depth > 0) return last;
   const TensorSpec& in = at(node.inputs[0]).spec;
   Op sum;
   sum.name = node.name, sum.term = Term::elementwise, sum.module = node.module;
@@ -158,6 +165,14 @@ Builder::Ready Builder::attention_ops(const Node& node, OpList& list, const Read
   return {{last, ring}, -1, values.made};
 }
 
+Builder::Ready Builder::listed_ops(const OpList& ops, OpList& list, const OpRefs& after,
+                                   const Operands& operands) {
+  Ready ready{after, -1};
+  for (const Op& op : ops) ready = {{push(list, op, ready.before, operands)}, -1};
+  if (!operands.writes.empty()) ready.value = operands.writes[0];
+  return ready;
+}
+
 Builder::Ready Builder::forward_ops(const Node& node, OpList& list, bool replay) {
   OpRefs before;
   std::int16_t during = -1;
@@ -195,12 +210,14 @@ Builder::Ready Builder::forward_ops(const Node& node, OpList& list, bool replay)
       op.term = node.term;
       op.stream = Stream::network;
       break;
+    case Kind::listed:
+      return listed_ops(listed_[static_cast<std::size_t>(node.listed)].forward, list, before, operands);
     default: {
       const std::size_t from = list.size();
       Ready made{{linear_ops(node, GemmPass::forward, list, before, operands)}, -1, made_value};
       for (std::size_t i = from; i < list.size(); ++i) {
         list[i].term = op.term;
-        if (replay) list[i].share = 1 - node.saved;
+        if (replay) list[i].share *= 1 - node.saved;
       }
       if (during >= 0) made.before.push_back(during);
       return made;

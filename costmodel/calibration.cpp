@@ -207,9 +207,10 @@ bool Calibration::knows_recipe(std::string_view recipe) const {
 }
 
 Estimate Calibration::low_precision(std::string_view recipe, const Estimate& bf16, double peaks,
-                                    double cast_elements) const {
+                                    double cast_elements, double cast_bytes) const {
   const LowPrecisionRule& rule = data_->low_precision->at(std::string(recipe));
-  const Estimate cast = elementwise(Bytes(std::llround(cast_elements * rule.cast_bytes)));
+  const Estimate cast =
+      elementwise(Bytes(std::llround(cast_elements * (cast_bytes > 0 ? cast_bytes : rule.cast_bytes))));
   Estimate out = bf16;
   const double load = *data_->sustained->low_over_gemm;
   out.time = bf16.time * load / std::max(1.0, peaks * rule.share) + cast.time;
@@ -254,6 +255,13 @@ Calibration Calibration::without_nvls() const {
 }
 double Calibration::carried_spread() const {
   return data_->carried_spread;
+}
+Calibration Calibration::in_bursts() const {
+  auto copy = std::make_shared<Data>(*data_);
+  copy->sustained = SustainedLoad{};
+  Calibration other;
+  other.data_ = std::move(copy);
+  return other;
 }
 const std::string& Calibration::name() const {
   return data_->name;

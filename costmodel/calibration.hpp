@@ -80,8 +80,9 @@ class Calibration {
   double sustained(CurveId curve) const;
   // A GEMM of a low-precision recipe ("fp8-current", ...): the bf16 one, faster by `peaks` (the GPU's
   // data-sheet ratio) times the share that recipe reaches, and the casts of its operands.
-  Estimate low_precision(std::string_view recipe, const Estimate& bf16, double peaks,
-                         double cast_elements) const;
+  // cast_bytes: of one element, 0: the recipe's own.
+  Estimate low_precision(std::string_view recipe, const Estimate& bf16, double peaks, double cast_elements,
+                         double cast_bytes = 0) const;
   bool knows_recipe(std::string_view recipe) const;
   // Device to host or back, per GPU.
   Estimate host_copy(Bytes bytes) const;
@@ -95,6 +96,8 @@ class Calibration {
   // The same costs where the switches do not reduce: the algorithm is a property of the run, not of
   // the GPU.
   Calibration without_nvls() const;
+  // The same where a kernel runs alone, the chip below its power limit: sustained ratios of 1.
+  Calibration in_bursts() const;
 
   // Relative standard deviation of a whole step that carrying over to another GPU adds; 0: measured there.
   double carried_spread() const;

@@ -61,7 +61,9 @@ struct Evaluator::Cache {
 
   const PassCost* pass(PassKey key, bool priced) {
     key.recompute.full_layers = 0;  // which layers are recomputed is the step's matter
-    const EmitInput input{context.job.model, context.machine.profile, key, context.job.seq, settings.routing};
+    const EmitInput input{
+        context.job.model,   context.machine.profile, key, context.job.seq, settings.routing, false, false,
+        context.job.training};
     if (!last_pass || !(key == last_key)) {
       std::unique_ptr<PassCost>& slot = passes[key];
       if (!slot) slot = std::make_unique<PassCost>(unpriced_pass(input));

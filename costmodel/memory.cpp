@@ -68,12 +68,20 @@ void StageMemory::hold(const HeldChunk& chunk) {
     if (!chunk.embedding) add_states(chain_.state->embedding, 1);
   }
   add_kept(chain_.pass->head, (1 + mtp) * chunk.in_flight);
+  gathered_end_ = std::max(gathered_end_, chunk.head_state->gathered);
+  const Profile& profile = *context_.machine.profile;
+  if (*profile.kernels.loss != LossKernel::whole) {
+    const EmitInput input{
+        context_.job.model,   &profile, pass_key(*chain_.layout), context_.job.seq, {}, false, false,
+        context_.job.training};
+    use_[MemoryPart::logits] += loss_bytes(loss_call(input));
+    return;
+  }
   const std::int64_t set = (1 + mtp) * logit_bytes(context_, *chain_.layout), logits = chunk.in_flight * set;
   use_[MemoryPart::activations] -= logits;  // kept by the loss, shown as logits
-  const double copies = context_.machine.profile->memory.logit_copies * static_cast<double>(2 * set);
+  const double copies = profile.memory.logit_copies * static_cast<double>(2 * set);
   use_[MemoryPart::logits] += logits + std::llround(copies);
   if (!schedule_at(chain_.layout->schedule).splits_weight) freed_logits_ = set + std::llround(copies);
-  gathered_end_ = std::max(gathered_end_, chunk.head_state->gathered);
 }
 
 // Of neighbours that are whole at once, at most one is an embedding or a head.

@@ -32,8 +32,12 @@ LayerTime weight_half(const PricedList& whole) {
 KindPass unpriced(const LayerWork& work) {
   KindPass out;
   for (const Weight& weight : work.weights) {
-    (weight.scope == Scope::expert ? out.weights.expert : out.weights.attention) += weight.local;
-    if (weight.sequence_partial) out.weights.sequence_partial += weight.local;
+    LocalWeights& w = out.weights;
+    if (weight.frozen)
+      (weight.scope == Scope::expert ? w.frozen_expert : w.frozen_attention) += weight.local;
+    else
+      (weight.scope == Scope::expert ? w.expert : w.attention) += weight.local;
+    if (weight.sequence_partial && !weight.frozen) out.weights.sequence_partial += weight.local;
   }
   out.kept = work.kept_bytes;
   out.recomputed = work.recomputed_bytes;

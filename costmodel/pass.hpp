@@ -9,10 +9,11 @@
 
 namespace tw {
 
-// Elements of weights on one rank, by how they are replicated.
+// Elements of trained weights on one rank, by how they are replicated, and of frozen ones beside them.
 struct LocalWeights {
-  std::int64_t attention = 0;         // replicated over dp x cp
-  std::int64_t expert = 0;            // replicated over edp
+  std::int64_t attention = 0;  // replicated over dp x cp
+  std::int64_t expert = 0;     // replicated over edp
+  std::int64_t frozen_attention = 0, frozen_expert = 0;
   std::int64_t sequence_partial = 0;  // of `attention`: gradients also summed over tp
 };
 

@@ -65,6 +65,7 @@ Prediction predict(Evaluator& evaluator, const Layout& layout) {
   out.high_seconds = out.cost.step_seconds + half;
   const Job& job = context.job;
   out.tokens_per_s = static_cast<double>(job.global_batch) * job.seq / out.cost.step_seconds;
+  out.unique_tokens_per_s = out.tokens_per_s * *job.training.valid / *job.training.repeats;
   out.tokens_per_s_per_gpu = out.tokens_per_s / job.gpus;
   out.parameters = count_parameters(*job.model);
   const FlopsPerSec rate = model_flops_per_token(*job.model, job.seq) * out.tokens_per_s_per_gpu / Seconds(1);

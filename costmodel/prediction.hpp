@@ -26,7 +26,8 @@ struct Prediction {
   Cost cost;
   Bytes limit, device_memory;
   double low_seconds = 0, high_seconds = 0;  // the 80% band
-  double tokens_per_s = 0;                   // of the whole job
+  double tokens_per_s = 0;                   // of the whole job, repeated samples and padding included
+  double unique_tokens_per_s = 0;            // of them, each token that is not padding once
   double tokens_per_s_per_gpu = 0;
   ParameterCount parameters;
   double model_tflops_per_gpu = 0;

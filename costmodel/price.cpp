@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "topology/check.hpp"
+
 namespace tw {
 namespace {
 
@@ -124,22 +126,39 @@ Estimate Pricer::kernel(const Op& op) {
 }
 
 // Elements cast for one GEMM: the forward casts its input, the dgrad the gradient of its output; the
-// wgrad reads the transposed copies that both left.
-static double cast_elements(const Work& work) {
-  const auto of = [](double m, double n, double k, GemmPass pass) {
-    return pass == GemmPass::forward ? m * k : pass == GemmPass::dgrad ? m * n : 0.0;
+// wgrad reads the transposed copies that both left. Weights are cast once a step, or for every GEMM.
+static double cast_elements(const Work& work, bool weights) {
+  const auto of = [&](double m, double n, double k, double groups, GemmPass pass) {
+    if (pass == GemmPass::wgrad) return 0.0;
+    return m * (pass == GemmPass::forward ? k : n) + (weights ? groups * n * k : 0.0);
   };
   const auto size = [](std::int64_t value) { return static_cast<double>(value); };
-  if (const auto* g = std::get_if<GemmShape>(&work)) return of(size(g->m), size(g->n), size(g->k), g->pass);
+  if (const auto* g = std::get_if<GemmShape>(&work))
+    return of(size(g->m), size(g->n), size(g->k), 1, g->pass);
   const auto& e = std::get<GroupedGemmShape>(work);
-  return of(size(e.groups) * e.rows, size(e.n), size(e.k), e.pass);
+  return of(size(e.groups) * e.rows, size(e.n), size(e.k), size(e.groups), e.pass);
+}
+
+// fp32 and tf32 products: the bf16 kernel of the same shape, slower by the data sheet's ratio. derived:
+// both reach the same share of their peaks.
+Estimate Pricer::in_math(const Op& op) {
+  const Gpu& gpu = machine_.cluster->device;
+  Estimate out = kernel(op);
+  const FlopsPerSec peak = op.math == Math::fp32 ? *gpu.fp32 : *gpu.tf32;
+  TW_CHECK(peak.value > 0);
+  out.time = out.time * std::max(gpu.bf16 / peak, 1.0);
+  out.provenance = Provenance::derived;
+  return out;
 }
 
 Estimate Pricer::low_precision(const Op& op) {
   const Gpu& gpu = machine_.cluster->device;
   const FlopsPerSec peak = precision_ == Precision::nvfp4 ? *gpu.fp4 : *gpu.fp8;
-  return machine_.calibration->low_precision(name_of(precision_), kernel(op), peak / gpu.bf16,
-                                             cast_elements(op.work));
+  const KernelMechanisms& kernels = machine_.profile->kernels;
+  const bool simulated = *kernels.emulated && std::holds_alternative<GemmShape>(op.work);
+  return machine_.calibration->low_precision(name_of(precision_), kernel(op), simulated ? 0 : peak / gpu.bf16,
+                                             cast_elements(op.work, *kernels.cast_weights),
+                                             *kernels.cast_bytes);
 }
 
 Estimate Pricer::estimate(const Op& op, const PassLinks& links) {
@@ -156,6 +175,7 @@ Estimate Pricer::estimate(const Op& op, const PassLinks& links) {
     return hop;
   }
   if (op.low_precision && precision_ != Precision::bf16) return low_precision(op);
+  if (op.math != Math::bf16) return in_math(op);
   if (std::holds_alternative<Synchronise>(op.work))
     return {k.synchronise(), 0, CurveId::host, Provenance::derived, false};
   return kernel(op);

@@ -66,6 +66,7 @@ class Pricer {
   Estimate dispatch(const DispatchWork& work, const GroupLinks& links, Dispatch how) const;
   Estimate kernel(const Op& op);
   Estimate low_precision(const Op& op);
+  Estimate in_math(const Op& op);
 
   Machine machine_;
   Precision precision_;

@@ -9,18 +9,18 @@ namespace tw {
 namespace {
 
 void check_names(const JsonView& file, const Profile& profile) {
-  const JsonView can = file.at("can");
+  const auto can = [&](const char* list, std::size_t i) { return file.at("can").at(list)[i]; };
   for (std::size_t i = 0; i < profile.can.schedules.size(); ++i) {
     const auto known = schedule_names();
     if (std::find(known.begin(), known.end(), profile.can.schedules[i]) == known.end()) {
-      can.at("schedules")[i].fail("unknown schedule; known: " + joined({known.begin(), known.end()}));
+      can("schedules", i).fail("unknown schedule; known: " + joined({known.begin(), known.end()}));
     }
   }
   for (std::size_t i = 0; i < profile.can.zero.size(); ++i) {
-    if (profile.can.zero[i] < 0 || profile.can.zero[i] > 3) can.at("zero")[i].fail("must be 0, 1, 2 or 3");
+    if (profile.can.zero[i] < 0 || profile.can.zero[i] > 3) can("zero", i).fail("must be 0, 1, 2 or 3");
   }
   if (!profile.can.stage_ends->empty() && profile.can.stage_ends->size() != 2)
-    can.at("stage_ends").fail("must be two counts: modules before and after the layers");
+    file.at("can").at("stage_ends").fail("must be two counts: modules before and after the layers");
   for (const std::string& option : profile.can.recompute) parse_recompute(option);
   const auto fraction = [&](const char* key, double value) {
     if (!(value >= 0 && value < 1)) file.at(key).fail("must be at least 0 and below 1");

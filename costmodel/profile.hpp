@@ -10,6 +10,7 @@
 
 #include "costmodel/calibration.hpp"
 #include "costmodel/layout/layout.hpp"
+#include "costmodel/loss_kernels.hpp"
 #include "topology/described.hpp"
 
 namespace tw {
@@ -61,12 +62,19 @@ struct KernelMechanisms {
   Defaulted<bool> gathered_logits;  // the LM head gathers its output: every rank of tp has the whole loss
   Defaulted<bool> low_precision_inputs{true};  // quantised GEMM inputs are kept, not their bf16 originals
   std::optional<PaddedPermutation> padded_permutation;  // absent: fused as without a capacity
+  Defaulted<LossKernel> loss{LossKernel::whole};
+  Defaulted<bool> fused_adapter{false};       // scaling, cast and sum of an adapter's output in one kernel
+  Defaulted<bool> replicated_experts{false};  // ranks of ep hold the same tokens: sums replace the dispatch
+  Defaulted<bool> emulated{false};            // low precision is only simulated: operands cast there and back
+  Defaulted<double> cast_bytes{0};            // of one low-precision cast, per element; 0: the recipe's own
+  Defaulted<bool> cast_weights{false};        // weights are cast for every GEMM, not once a step
 };
 TW_DESCRIBE(KernelMechanisms, attention, fused_activation, fused_norm, fused_rope, fused_add_norm,
             fused_bias_gradient, merged_projections, dropout, fused_loss, loss_forward_passes,
             loss_backward_passes, vocab_multiple, grouped_gemm, expanded_kv, unfused_pair_bytes,
             regather_input, selective_by_operator, overlap_wgrad, tp_overlap, gate_apart, gathered_logits,
-            low_precision_inputs, padded_permutation);
+            low_precision_inputs, padded_permutation, loss, fused_adapter, replicated_experts, emulated,
+            cast_bytes, cast_weights);
 
 // Where the exchange between pipeline stages runs under compute.
 enum class SendOverlap : std::uint8_t { never, interleaved, always };
@@ -82,10 +90,13 @@ struct StateMechanisms {
   DType gather = DType::bf16;    // parameters on the wire
   DType master = DType::fp32;
   DType moments = DType::fp32;
-  bool low_precision_copy = true;  // a bf16 copy of the parameters besides the master
-  bool fused_wgrad = true;         // wgrad adds straight into the gradient buffer; else a pass of its own
-  double gather_copy_bytes = 0;    // per parameter gathered for a micro-batch: copies out of the flat buffer
-  double reduce_copy_bytes = 0;   // per gradient reduced in a micro-batch: casts, copies into the flat buffer
+  bool low_precision_copy = true;   // a bf16 copy of the parameters besides the master
+  Defaulted<bool> autocast{false};  // fp32 parameters are cast by every operator that reads them
+  Defaulted<bool> on_host{
+      false};                    // parameters of ZeRO-3 wait in host memory and are copied in for each gather
+  bool fused_wgrad = true;       // wgrad adds straight into the gradient buffer; else a pass of its own
+  double gather_copy_bytes = 0;  // per parameter gathered for a micro-batch: copies out of the flat buffer
+  double reduce_copy_bytes = 0;  // per gradient reduced in a micro-batch: casts, copies into the flat buffer
   std::int32_t gather_calls = 1;  // collectives per layer that gather parameters: one for each tensor, or one
   // Host operations per rank of a gather and of a reduction, where a collective takes a list of one
   // tensor per rank.
@@ -99,10 +110,10 @@ struct StateMechanisms {
   Defaulted<bool> sends_whole;    // without sequence parallelism, each rank of tp sends all of the residual
   Defaulted<bool> sends_in_turn;  // a stage between two others receives and sends one after the other
 };
-TW_DESCRIBE(StateMechanisms, gradient, reduce, gather, master, moments, low_precision_copy, fused_wgrad,
-            gather_copy_bytes, reduce_copy_bytes, gather_calls, gather_rank_ops, reduce_rank_ops, regathered,
-            overlap_reduce, overlap_gather, reduce_every_microbatch, gathered_layers, overlap_send,
-            sends_whole, sends_in_turn);
+TW_DESCRIBE(StateMechanisms, gradient, reduce, gather, master, moments, low_precision_copy, autocast, on_host,
+            fused_wgrad, gather_copy_bytes, reduce_copy_bytes, gather_calls, gather_rank_ops, reduce_rank_ops,
+            regathered, overlap_reduce, overlap_gather, reduce_every_microbatch, gathered_layers,
+            overlap_send, sends_whole, sends_in_turn);
 
 struct HostMechanisms {
   Seconds per_kernel;  // host time to issue one kernel through the framework
@@ -110,13 +121,14 @@ struct HostMechanisms {
   Defaulted<Seconds>
       per_routing;      // more for a routed layer: router and dispatcher code, twice in the backward
   bool graphs = false;  // CUDA graphs: one launch per layer
-  std::int32_t sync_per_moe_layer = 0;   // forward, dropless dispatch reading counts
-  std::int32_t sync_per_microbatch = 0;  // where the loss is: read back to check or to log it
-  std::int32_t sync_per_send = 0;        // after an exchange with a neighbouring stage that is not overlapped
+  std::int32_t sync_per_moe_layer = 0;         // forward, dropless dispatch reading counts
+  Defaulted<std::int32_t> sync_per_expert{0};  // forward, a loop over local experts asking for their tokens
+  std::int32_t sync_per_microbatch = 0;        // where the loss is: read back to check or to log it
+  std::int32_t sync_per_send = 0;  // after an exchange with a neighbouring stage that is not overlapped
   std::int32_t sync_per_step = 0;
   Seconds per_step;  // host work between steps: data loader, logging, scheduler
 };
-TW_DESCRIBE(HostMechanisms, per_kernel, per_linear, per_routing, graphs, sync_per_moe_layer,
+TW_DESCRIBE(HostMechanisms, per_kernel, per_linear, per_routing, graphs, sync_per_moe_layer, sync_per_expert,
             sync_per_microbatch, sync_per_send, sync_per_step, per_step);
 
 struct MemoryMechanisms {

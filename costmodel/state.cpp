@@ -26,7 +26,12 @@ struct Traffic {
   const Layout& layout;
   const Machine& machine;
   const StateGroups& groups;
+  const Training& training;
   const StateMechanisms& state() const { return state_of(*machine.profile, layout.zero); }
+  // Adapters are kept, summed and updated in their own format; all weights in the framework's.
+  std::int64_t size(DType framework) const {
+    return adapts(training) ? size_of(*training.lora->math) : size_of(framework);
+  }
 
   void add(PricedOp& op, Collective kind, const GroupLinks& links, double bytes) const {
     if (links.ranks <= 1 || bytes <= 0) return;
@@ -64,19 +69,33 @@ struct Traffic {
     PricedOp op;
     op.term = Term::gather, op.stream = Stream::state;
     if (layout.zero == 0) return op;
-    const double width = static_cast<double>(size_of(state().gather)) / state().gather_calls;
-    add(op, Collective::all_gather, groups.attention.shard, static_cast<double>(weights.attention) * width);
-    add(op, Collective::all_gather, groups.expert.shard, static_cast<double>(weights.expert) * width);
+    const auto one_call = [&](const GroupLinks& links, std::int64_t trained, std::int64_t frozen) {
+      const std::int64_t bytes = trained * size(state().gather) + frozen * size_of(DType::bf16);
+      add(op, Collective::all_gather, links, static_cast<double>(bytes) / state().gather_calls);
+    };
+    one_call(groups.attention.shard, weights.attention, weights.frozen_attention);
+    one_call(groups.expert.shard, weights.expert, weights.frozen_expert);
     op.seconds *= state().gather_calls;
     op.seconds += issued(weights, state().gather_rank_ops);
+    op.seconds = std::max(op.seconds, from_host(weights));
     op.seconds *= state().overlap_gather ? machine.calibration->network_slowdown() : 1.0;
     return op;
   }
+
   // Gathers of a layer in a backward: one, and again what its recomputation released.
   double backward_gathers() const { return 1 + (layout.recompute.full ? *state().regathered : 0); }
   PricedOp again(PricedOp gather) const {
     gather.seconds *= backward_gathers();
     return gather;
+  }
+
+  // Shards that wait in host memory are copied in under the gather of the layer before.
+  double from_host(const LocalWeights& w) const {
+    if (!*state().on_host || layout.zero < 3) return 0;
+    const double own = static_cast<double>(w.attention + w.frozen_attention) / groups.attention.shard.ranks +
+                       static_cast<double>(w.expert + w.frozen_expert) / groups.expert.shard.ranks;
+    const double bytes = own * static_cast<double>(size_of(state().gather));
+    return machine.calibration->host_copy(Bytes(std::llround(bytes))).time.value;
   }
 };
 
@@ -99,15 +118,29 @@ void fill_bytes(KindState& out, const LocalWeights& w, const Traffic& t, Schedul
   const StateMechanisms& s = t.state();
   const auto bytes = [&](DType dtype, bool cut) {
     const double elements = part(w.attention, t.groups.attention, w.expert, t.groups.expert, cut);
-    return static_cast<std::int64_t>(std::ceil(elements)) * size_of(dtype);
+    return static_cast<std::int64_t>(std::ceil(elements)) * t.size(dtype);
+  };
+  const auto frozen = [&](bool cut) {
+    const double elements =
+        part(w.frozen_attention, t.groups.attention, w.frozen_expert, t.groups.expert, cut);
+    return static_cast<std::int64_t>(std::ceil(elements)) * size_of(DType::bf16);
   };
   const int zero = t.layout.zero;
+  if (adapts(t.training)) {  // no copy of anything: adapters in their own format, the base in bf16
+    out.parameters = bytes(s.master, zero >= 3) + frozen(zero >= 3);
+    out.gradients = bytes(s.gradient, when.cut_gradients);
+    out.moments = 2 * bytes(s.moments, zero >= 1);
+    if (zero >= 3) out.gathered = bytes(s.gather, false) + frozen(false);
+    if (*s.on_host && zero >= 3) out.parameters = out.moments = 0;
+    return;
+  }
   out.parameters = bytes(s.low_precision_copy ? DType::bf16 : s.master, zero >= 3);
   if (zero == 2 && !s.low_precision_copy) out.parameters = bytes(s.master, true) + bytes(s.gather, false);
   out.gradients = bytes(s.gradient, when.cut_gradients);
   out.moments = 2 * bytes(s.moments, zero >= 1) + (s.low_precision_copy ? bytes(s.master, zero >= 1) : 0);
   if (t.layout.offload == Offload::optimizer) out.moments = 0;
   if (zero >= 3) out.gathered = bytes(s.gather, false);
+  if (*s.on_host && zero >= 3) out.parameters = out.moments = 0;
 }
 
 // One pass of the optimizer: reads the gradient; reads and writes master and both moments; writes the
@@ -117,7 +150,7 @@ double optimizer_seconds(const LocalWeights& w, const Traffic& t) {
   const StateMechanisms& s = t.state();
   const double elements =
       part(w.attention, t.groups.attention, w.expert, t.groups.expert, t.layout.zero >= 1);
-  const auto size = [](DType dtype) { return static_cast<double>(size_of(dtype)); };
+  const auto size = [&](DType dtype) { return static_cast<double>(t.size(dtype)); };
   if (t.layout.offload == Offload::optimizer) {
     const double moved = elements * (size(s.gradient) + size(DType::bf16));
     return t.machine.calibration->host_copy(Bytes(std::llround(moved))).time.value;
@@ -147,12 +180,13 @@ void add_copies(LayerTime& time, Term term, double bytes, const Traffic& t) {
 void add_copies(KindState& out, const LocalWeights& w, const Traffic& t, Schedule when) {
   const StateMechanisms& s = t.state();
   const double elements = static_cast<double>(w.attention + w.expert);
+  const double gathered = elements + static_cast<double>(w.frozen_attention + w.frozen_expert);
   if (when.gather_every) {
-    add_copies(out.f, Term::gather, elements * s.gather_copy_bytes, t);
-    add_copies(out.b, Term::gather, elements * s.gather_copy_bytes * t.backward_gathers(), t);
+    add_copies(out.f, Term::gather, gathered * s.gather_copy_bytes, t);
+    add_copies(out.b, Term::gather, gathered * s.gather_copy_bytes * t.backward_gathers(), t);
   }
   if (when.reduce_every) return add_copies(out.b, Term::reduce, elements * s.reduce_copy_bytes, t);
-  const auto buffer = static_cast<double>(size_of(DType::bf16) + 2 * size_of(s.gradient));
+  const auto buffer = static_cast<double>(size_of(DType::bf16) + 2 * t.size(s.gradient));
   if (!s.fused_wgrad) add_copies(out.b, Term::elementwise, elements * buffer, t);
 }
 
@@ -253,7 +287,7 @@ void add_tied_head(StateCost& out, const PassCost& pass, const Traffic& t, Sched
 
 StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job, const Machine& machine) {
   const StateGroups groups = state_groups(layout, machine);
-  const Traffic traffic{layout, machine, groups};
+  const Traffic traffic{layout, machine, groups, job.training};
   const StateMechanisms& s = traffic.state();
   StateCost out;
   out.priced = pass.priced;

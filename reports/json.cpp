@@ -65,8 +65,7 @@ void add_prediction(Json& out, const Prediction& p) {
   out.set("feasible", p.cost.fits).set("reasons", reasons_json(p.cost, p.limit));
   out.set("step_time_s", p.cost.step_seconds).set("step_time_low_s", p.low_seconds);
   out.set("step_time_high_s", p.high_seconds);
-  // Every sequence is seen once: dp splits the batch and nothing repeats it.
-  out.set("tokens_per_s", p.tokens_per_s).set("unique_tokens_per_s", p.tokens_per_s);
+  out.set("tokens_per_s", p.tokens_per_s).set("unique_tokens_per_s", p.unique_tokens_per_s);
   out.set("parameters", p.parameters.total).set("active_parameters", p.parameters.active);
   out.set("tokens_per_s_per_gpu", p.tokens_per_s_per_gpu).set("model_tflops_per_gpu", p.model_tflops_per_gpu);
   out.set("mfu", p.mfu).set("hfu", p.hfu);

@@ -31,7 +31,9 @@ std::string kind_name(const LayerKind& kind, std::size_t index) {
 std::string ops_text(const Chain& chain, const StepContext& context, const Routing& routing,
                      const Terminal& terminal) {
   const Model& model = *context.job.model;
-  const EmitInput input{&model, context.machine.profile, pass_key(*chain.layout), context.job.seq, routing};
+  const EmitInput input{
+      &model, context.machine.profile, pass_key(*chain.layout), context.job.seq, routing, false,
+      false,  context.job.training};
   std::string out =
       "\n" +
       bold("Operations of one micro-batch (number, time, name, stream, term, work, what it waits for)",

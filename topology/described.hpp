@@ -104,7 +104,9 @@ T read_enum(const JsonView& node) {
 
 template <class T>
 T read(const JsonView& node) {
-  if constexpr (std::is_same_v<T, bool>) {
+  if constexpr (std::is_same_v<T, JsonView>) {
+    return node;  // read later, by who knows what it holds
+  } else if constexpr (std::is_same_v<T, bool>) {
     return node.boolean();
   } else if constexpr (std::is_integral_v<T>) {
     const std::int64_t value = node.integer();

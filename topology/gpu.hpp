@@ -10,10 +10,12 @@ namespace tw {
 
 struct Gpu {
   std::string title;
-  std::string architecture;    // "ampere", "hopper", "ada", "blackwell", "cpu"
-  std::int32_t sms = 0;        // streaming multiprocessors (cpu: cores)
-  FlopsPerSec bf16;            // dense tensor peak
-  Defaulted<FlopsPerSec> fp8;  // zero: not supported
+  std::string architecture;     // "ampere", "hopper", "ada", "blackwell", "cpu"
+  std::int32_t sms = 0;         // streaming multiprocessors (cpu: cores)
+  FlopsPerSec bf16;             // dense tensor peak
+  Defaulted<FlopsPerSec> tf32;  // zero: not supported, here and below
+  Defaulted<FlopsPerSec> fp32;  // vector units
+  Defaulted<FlopsPerSec> fp8;
   Defaulted<FlopsPerSec> fp4;
   Bytes memory;  // what the device reports as its total
   BytesPerSec memory_rate;
@@ -24,8 +26,8 @@ struct Gpu {
   std::string source;
   friend bool operator==(const Gpu&, const Gpu&) = default;
 };
-TW_DESCRIBE(Gpu, title, architecture, sms, bf16, fp8, fp4, memory, memory_rate, l2, power, nvlink_one_way,
-            pcie_one_way, source);
+TW_DESCRIBE(Gpu, title, architecture, sms, bf16, tf32, fp32, fp8, fp4, memory, memory_rate, l2, power,
+            nvlink_one_way, pcie_one_way, source);
 
 // A name in scenarios/gpus or a file; InputError when a value cannot be.
 Gpu load_gpu(std::string_view name_or_path);

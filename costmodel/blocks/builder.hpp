@@ -46,7 +46,10 @@ struct LinearSpec {
   bool low_precision = true;
   std::int64_t groups = 0;  // experts of the whole model: a grouped GEMM over the local ones
   std::int64_t groups_local = 0;
-  bool tied = false;  // uses another weight: declares none
+  bool tied = false;       // uses another weight: declares none
+  bool frozen = false;     // no weight gradient, and nothing kept for it
+  bool adapter = false;    // trained beside a frozen linear, in the job's format of adapters
+  std::int64_t depth = 0;  // input features that each of `parts` reads; 0: all
   // Widths of the projections of one input that make up `out`: one GEMM each where a framework does
   // not merge them.
   Widths parts = {};
@@ -111,11 +114,14 @@ class Builder {
   TensorId require(TensorId x, Placement need);
   TensorId exchange(const ExchangeSpec& spec, TensorId x);
   TensorId add(TensorId residual, TensorId x, bool dropout = false);
-  std::int16_t weight(const Weight& weight) {
-    work_.weights.push_back(weight);
-    return static_cast<std::int16_t>(work_.weights.size() - 1);
+  // An operator that brings its own kernels, such as a loss in chunks; its input's gradient is last.
+  TensorId kernels_of(std::string_view name, TensorId x, const TensorSpec& out, OpList forward,
+                      OpList backward);
+  std::int16_t weight(Weight weight) {
+    weight.frozen = weight.frozen || adapts(input_.training);
+    return declare(weight);
   }
-  void host_sync(std::string_view name);
+  void host_sync(std::string_view name, std::int32_t times = 1);
   // Tokens per expert of each sequence, summed over the ranks that share it: nothing waits for it but the
   // backward of `choice`, and the closed form prices it as nothing.
   void balance(TensorId choice);
@@ -125,7 +131,7 @@ class Builder {
   LayerWork finish(TensorId output);
 
  private:
-  enum class Kind : std::uint8_t { source, pointwise, linear, attention, conversion, exchange, add };
+  enum class Kind : std::uint8_t { source, pointwise, linear, attention, conversion, exchange, add, listed };
   // Ops that must be done before a reader starts, and one that must be done before the reader ends
   // (the rest of a collective that is cut up and runs under its GEMM).
   struct Ready {
@@ -148,8 +154,8 @@ class Builder {
     std::int32_t producer = -1;
     Ready ready;
     Gradient gradient;
-    std::int16_t value = -1;   // of the forward
-    std::int16_t beside = -1;  // a second value: statistics of attention, balance of a choice
+    std::int16_t value = -1;              // of the forward
+    std::int16_t beside = -1;             // a second value: statistics of attention, balance of a choice
     bool kept = false, kept_low = false;  // as it is, and as the copy that a low-precision GEMM made
   };
   struct Node {
@@ -169,6 +175,10 @@ class Builder {
     bool recomputed = false;
     double saved = 0;  // part of a recomputed linear's output that is not made again
     bool replayed = false;
+    std::int16_t listed = -1;  // index of its own kernels
+  };
+  struct Listed {
+    OpList forward, backward;
   };
 
   Tensor& at(TensorId id) { return tensors_[static_cast<std::size_t>(id.index)]; }
@@ -191,6 +201,14 @@ class Builder {
   std::int16_t value_of(TensorId id) const { return at(id).ready.value; }
   std::int16_t read_again(TensorId id);
   SmallList<RowBlock, 3> row_blocks(const LinearSpec& spec, std::int64_t counted) const;
+  std::int16_t declare(const Weight& weight) {
+    work_.weights.push_back(weight);
+    return static_cast<std::int16_t>(work_.weights.size() - 1);
+  }
+  TensorId plain_linear(const LinearSpec& spec, TensorId x);
+  TensorId cast_for(const LinearSpec& spec, TensorId x);
+  TensorId adapted_linear(const LinearSpec& spec, TensorId x);
+  Ready listed_ops(const OpList& ops, OpList& list, const OpRefs& after, const Operands& operands);
   Op linear_op(const Node& node, GemmPass pass, std::int64_t width) const;
   Widths gemm_widths(const LinearSpec& spec) const;
   bool gate_apart(const LinearSpec& spec) const;
@@ -232,6 +250,7 @@ class Builder {
   Module module_ = Module::other;
   std::vector<Tensor> tensors_;
   std::vector<Node> nodes_;
+  std::vector<Listed> listed_;
   LayerWork work_;
 };
 

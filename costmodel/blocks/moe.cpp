@@ -20,11 +20,17 @@ struct Routed {
 
 // Balanced, every rank receives what it sends; the busiest gets max/mean times that. A capacity
 // factor pads or drops to the same count everywhere.
+// Ranks of ep that hold the same tokens run their own experts on them and add up: nothing is sent.
+bool sums_over_ep(const Builder& b) {
+  return *b.kernels().replicated_experts && b.input().key.ep > 1;
+}
+
 Routed routed_rows(const Builder& b, const Moe& moe) {
   const double tokens = b.tokens() / b.input().key.tp;
   const Routing& routing = b.input().routing;
   Routed rows;
   rows.sent = tokens * moe.top_k * (routing.capacity_factor > 0 ? routing.capacity_factor : 1.0);
+  if (sums_over_ep(b)) rows.sent /= b.input().key.ep;
   rows.received = rows.sent * (routing.capacity_factor > 0 ? 1.0 : routing.max_over_mean);
   return rows;
 }
@@ -87,7 +93,7 @@ TensorId experts(Builder& b, const Moe& moe, TensorId arrived, double rows) {
   const std::int64_t local = moe.experts / key.ep, hidden = b.model().hidden;
   const double bytes = 2 * rows * key.etp * static_cast<double>(hidden * 2);
   TensorId x = b.require(arrived, kWhole);
-  const bool sorts = local > 1 && key.ep > 1;
+  const bool sorts = local > 1 && key.ep > 1 && !sums_over_ep(b);
   if (sorts) x = reorder(b, Operator::sort, x, expert_rows(b, "sorted", rows, hidden, kWhole), bytes);
   const std::int64_t projections = moe.gated ? 2 : 1;
   const LinearSpec grouped{.name = "expert_up",
@@ -125,7 +131,10 @@ TensorId routed(Builder& b, const Moe& moe, TensorId input) {
   const std::int64_t hidden = b.model().hidden;
   const TensorId tokens = b.require(input, cut(AxisName::seq));
   const TensorId choice = route(b, moe, tokens);
-  for (std::int32_t i = 0; i < b.input().profile->host.sync_per_moe_layer; ++i) b.host_sync("expert_counts");
+  const HostMechanisms& host = b.input().profile->host;
+  const std::int32_t local = moe.experts / key.ep;
+  if (const std::int32_t waits = host.sync_per_moe_layer + local * *host.sync_per_expert; waits > 0)
+    b.host_sync("expert_counts", waits);
   const Routed rows = routed_rows(b, moe);
   const PaddedPermutation passes = permutation(b, rows.sent);
   const double pass = rows.sent * static_cast<double>(hidden * 2);
@@ -136,7 +145,7 @@ TensorId routed(Builder& b, const Moe& moe, TensorId input) {
                             .forward_bytes = passes.permute_forward * pass,
                             .backward_bytes = passes.permute_backward * pass},
                            {tokens, choice});
-  if (key.ep > 1) {
+  if (key.ep > 1 && !sums_over_ep(b)) {
     x = b.exchange({.name = "dispatch",
                     .what = Operator::dispatch,
                     .out = expert_rows(b, "dispatched", rows.received, hidden, cut(AxisName::batch)),
@@ -144,7 +153,7 @@ TensorId routed(Builder& b, const Moe& moe, TensorId input) {
                    x);
   }
   TensorId y = experts(b, moe, x, rows.received);
-  if (key.ep > 1) {
+  if (key.ep > 1 && !sums_over_ep(b)) {
     y = b.exchange({.name = "combine",
                     .what = Operator::combine,
                     .out = expert_rows(b, "combined", rows.sent, hidden, cut(AxisName::batch)),
@@ -152,12 +161,15 @@ TensorId routed(Builder& b, const Moe& moe, TensorId input) {
                    y);
   }
   const TensorSpec out{.name = "unpermute", .rows = b.tokens(), .width = hidden, .place = cut(AxisName::seq)};
-  return b.pointwise({.name = "unpermute",
-                      .what = Operator::unpermute,
-                      .out = out,
-                      .forward_bytes = passes.unpermute_forward * pass,
-                      .backward_bytes = passes.unpermute_backward * pass},
-                     {y});
+  y = b.pointwise({.name = "unpermute",
+                   .what = Operator::unpermute,
+                   .out = out,
+                   .forward_bytes = passes.unpermute_forward * pass,
+                   .backward_bytes = passes.unpermute_backward * pass},
+                  {y});
+  if (!sums_over_ep(b)) return y;
+  const CollectiveWork sum{Collective::all_reduce, expert_group(bit(Dim::ep)), Bytes(b.local_bytes(y))};
+  return b.exchange({.name = "expert_sum", .what = Operator::combine, .out = out, .work = sum}, y);
 }
 
 TensorId shared(Builder& b, const Moe& moe, TensorId input) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "costmodel/model.hpp"
+#include "costmodel/training.hpp"
 
 namespace tw {
 
@@ -108,6 +109,7 @@ struct Job {
   std::int64_t global_batch = 0;  // sequences per step
   std::int32_t seq = 0;           // tokens per sequence
   std::int32_t gpus = 0;
+  Training training = {};
 };
 
 // Chunks of layers in model order (size pp*vpp). Even where pp*vpp divides the layers. Otherwise

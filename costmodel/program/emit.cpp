@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <cmath>
 
+#include "costmodel/blocks/attention_core.hpp"
 #include "costmodel/blocks/block.hpp"
 #include "costmodel/program/work.hpp"
 #include "topology/check.hpp"
@@ -9,7 +11,13 @@ namespace tw {
 namespace {
 
 TensorSpec residual_stream(const Builder& b) {
-  return {.name = "residual", .rows = b.tokens(), .width = b.model().hidden, .place = b.residual()};
+  // Under autocast the embedding's rows, and all that is added to them, stay in fp32.
+  const std::int64_t bytes = *b.input().profile->state.autocast ? size_of(DType::fp32) : size_of(DType::bf16);
+  return {.name = "residual",
+          .rows = b.tokens(),
+          .width = b.model().hidden,
+          .place = b.residual(),
+          .element_bytes = bytes};
 }
 
 void rename_terms(OpList& ops, Term term) {
@@ -23,7 +31,24 @@ EmitInput without_recompute(EmitInput input) {
   return input;
 }
 
+LayerWork chunked_head(Builder& b, TensorId x);
+
 }  // namespace
+
+// Slices of the vocabulary as prime-rl cuts them.
+constexpr std::int64_t kVocabChunk = 8192;
+
+LossCall loss_call(const EmitInput& input) {
+  LossCall call;
+  call.kernel = *input.profile->kernels.loss;
+  call.rows = static_cast<std::int64_t>(input.key.mb) * input.seq / input.key.cp;
+  call.hidden = input.model->hidden;
+  call.vocab = local_vocab(*input.model, *input.profile, input.key.tp);
+  call.chunk = std::min(kVocabChunk, call.vocab);
+  call.trained = !adapts(input.training);
+  call.cast_head = *input.profile->state.autocast;
+  return call;
+}
 
 std::int64_t local_vocab(const Model& model, const Profile& profile, std::int32_t tp) {
   const std::int64_t multiple = profile.kernels.vocab_multiple, ranks = tp * multiple;
@@ -57,6 +82,16 @@ LayerWork emit_layer(const EmitInput& input, const LayerKind& kind) {
   return b.finish(x);
 }
 
+LayerWork emit_attention(const EmitInput& input, const Attention& a) {
+  Builder b(input);
+  const TensorSpec qkv{
+      .name = "qkv",
+      .rows = b.tokens(),
+      .width = std::int64_t{a.heads + a.kv_heads} * a.head_dim + std::int64_t{a.kv_heads} * a.value_dim,
+      .place = cut(AxisName::heads)};
+  return b.finish(attend(b, a, a.kv_heads, b.source(qkv)));
+}
+
 // Vocabulary cut over tp: rows of other ranks give zeros, so the output is a partial sum.
 LayerWork emit_embedding(const EmitInput& input) {
   Builder b(without_recompute(input));
@@ -75,7 +110,7 @@ LayerWork emit_embedding(const EmitInput& input) {
                             .what = Operator::embed,
                             .out = out,
                             .forward_bytes = 4 * rows,
-                            .backward_bytes = (2 + 2 * gradient) * rows,
+                            .backward_bytes = adapts(input.training) ? 0 : (2 + 2 * gradient) * rows,
                             .weight = weight},
                            {});
   if (model.positions == Positions::learned) {
@@ -90,12 +125,31 @@ LayerWork emit_embedding(const EmitInput& input) {
   return work;
 }
 
+// A head whose kernel never holds all logits: it brings its own operations.
+namespace {
+LayerWork chunked_head(Builder& b, TensorId x) {
+  const Model& model = b.model();
+  if (!model.tied_embeddings) {
+    const std::int64_t local = local_vocab(model, *b.input().profile, b.input().key.tp) * model.hidden;
+    b.weight({"lm_head", std::int64_t{model.vocab} * model.hidden, local, Scope::attention, false, false});
+  }
+  const LossOps ops = loss_ops(loss_call(b.input()));
+  const TensorSpec scalar{
+      .name = "loss", .rows = b.tokens(), .width = 1, .place = kWhole, .element_bytes = 4};
+  LayerWork work = b.finish(b.kernels_of("loss", b.require(x, kWhole), scalar, ops.forward, ops.backward));
+  rename_terms(work.forward, Term::head);
+  rename_terms(work.backward, Term::head);
+  return work;
+}
+}  // namespace
+
 // Final norm, LM head with the vocabulary cut over tp, cross-entropy with three small all-reduces
 // (maximum, target logit, sum of exponentials; Shoeybi et al. 2019, section 3).
 LayerWork emit_head(const EmitInput& input) {
   Builder b(without_recompute(input));
   const Model& model = b.model();
   const TensorId x = b.norm("final_norm", b.source(residual_stream(b)));
+  if (*b.kernels().loss != LossKernel::whole) return chunked_head(b, x);
   const std::int64_t padded = local_vocab(model, *input.profile, input.key.tp) * input.key.tp;
   const KernelMechanisms& k = b.kernels();
   const bool gathered = k.gathered_logits && input.key.tp > 1;

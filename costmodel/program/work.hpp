@@ -47,6 +47,7 @@ struct Weight {
   Scope scope = Scope::attention;
   bool sequence_partial = false;  // read on cut tokens by every rank of tp: its gradient is summed over tp
   bool looked_up = false;         // an embedding table: no FLOPs per token
+  bool frozen = false;            // read, never changed: no gradient, no states
   // The same as an array [groups, rows, columns]: groups over the ranks of ep, blocks of rows over
   // those of tp (etp for experts), columns evenly where fewer of them are local.
   std::int64_t groups = 1, local_groups = 1;
@@ -74,6 +75,7 @@ struct EmitInput {
   Routing routing;
   bool bytes_only = false;  // weights and kept bytes, no op lists: a third of the work
   bool operands = false;    // also what each op reads and writes, and the ops that cost nothing
+  Training training = {};
 };
 
 // Rows of the vocabulary on one rank of tp, padded so that the GEMM of the head stays aligned
@@ -84,5 +86,9 @@ LayerWork emit_layer(const EmitInput& input, const LayerKind& kind);
 LayerWork emit_embedding(const EmitInput& input);
 LayerWork emit_head(const EmitInput& input);
 LayerWork emit_mtp_entry(const EmitInput& input);  // of a multi-token-prediction module, before its layer
+// Attention alone, its ring included: q, k and v in, the context out.
+LayerWork emit_attention(const EmitInput& input, const Attention& attention);
+// The head and loss of one micro-batch on one rank, as its kernel is called.
+LossCall loss_call(const EmitInput& input);
 
 }  // namespace tw

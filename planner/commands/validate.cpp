@@ -9,6 +9,7 @@
 #include "planner/output.hpp"
 #include "planner/validate/print.hpp"
 #include "planner/validate/refit.hpp"
+#include "planner/validate/study_print.hpp"
 #include "planner/validate/validate_rows.hpp"
 #include "topology/check.hpp"
 #include "topology/registry.hpp"
@@ -19,7 +20,7 @@ namespace {
 struct Options {
   std::string rows, json, study;
   validate::Settings settings;
-  bool list_rows = false, markdown = false, refit = false, quiet = false;
+  bool list_rows = false, markdown = false, refit = false, studies = false, quiet = false;
 };
 
 // A bad name is a bad option, not a fault of every row.
@@ -39,8 +40,23 @@ int refit(const std::vector<validate::Row>& rows, const std::string& json) {
   return kAnswered;
 }
 
+// Questions bring their own frameworks and clusters.
+int run_studies(const Options& o) {
+  const bool rows_only = !o.rows.empty() || !o.settings.framework.empty() || !o.settings.calibration.empty();
+  if (rows_only || o.list_rows || o.markdown || o.refit)
+    throw InputError("command line", "--studies", "goes with --study, --json and --quiet only");
+  const std::vector<validate::AnsweredStudy> answered = validate::answer_studies(o.study);
+  if (answered.empty())
+    throw InputError("command line", "--study",
+                     "no name of scenarios/studies contains \"" + printable(o.study) + "\"");
+  if (!o.json.empty()) write_output("--json", o.json, validate::json_of(answered).dump() + "\n");
+  if (o.json != "-") print(validate::text_of(answered));
+  return kAnswered;
+}
+
 int run(const Options& o) {
   check_output("--json", o.json);
+  if (o.studies) return run_studies(o);
   check_names(o.settings);
   const std::string path = o.rows.empty() ? scenarios_folder() + "/published/steps.json" : o.rows;
   const std::vector<validate::Row> rows = validate::read_rows(load_json(path));
@@ -65,7 +81,11 @@ std::function<int()> setup(CLI::App& app) {
   text_option(app, "--framework", o->settings.framework,
               "F: one profile for all rows; left out: each row's own, by its source");
   text_option(app, "--calibration", o->settings.calibration, "K: left out: the one of each row's GPU");
-  text_option(app, "--study", o->study, "NAME: only rows whose source contains it");
+  text_option(app, "--study", o->study,
+              "NAME: only rows whose source contains it; with --studies, only questions whose name does");
+  app.add_flag("--studies", o->studies,
+               "instead of rows, the questions of scenarios/studies: which is better and why, predicted "
+               "against published");
   app.add_flag("--list-rows", o->list_rows, "also one line per row");
   app.add_flag("--markdown", o->markdown, "the scoreboard as the table of README.md");
   app.add_flag(

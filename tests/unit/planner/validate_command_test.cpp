@@ -59,6 +59,19 @@ TEST(ValidateCommand, JsonHasTheKeysOfTheContract) {
   EXPECT_EQ(result.at("overall").at("n").integer(), 10);
 }
 
+TEST(ValidateCommand, QuestionsHaveSignsAndReasons) {
+  const Ran ran = validate("--studies --study liger-batch --json -");
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  const JsonView question = parse_json(ran.out, "stdout").at("questions")[0];
+  for (const char* key : {"name", "question", "compare", "cases", "right", "pairs", "better", "ratio", "why"})
+    EXPECT_TRUE(question.find(key)) << key;
+  EXPECT_EQ(question.at("cases").size(), 2u);
+  EXPECT_EQ(question.at("better").at("measured").string(), "liger-bf16-bs4");
+  for (const char* options :
+       {"--studies --study nobody-asked", "--studies --framework megatron", "--studies --list-rows"})
+    EXPECT_EQ(validate(options).code, 2) << options;
+}
+
 TEST(ValidateCommand, AFrameworkForAllRows) {
   const Ran ran = validate("--study 'Table 1' --framework megatron-2021 --json -");
   ASSERT_EQ(ran.code, 0) << ran.err;
