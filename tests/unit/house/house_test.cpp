@@ -61,6 +61,15 @@ TEST(House, TheModelHasNoVirtualFunctionAndNoEnvironment) {
       IsEmpty());
 }
 
+// The trainer knows a Program and no layout.
+TEST(House, TheTrainerNamesNoDimension) {
+  const std::vector<std::string> forbidden = {"tp",  "cp",   "ep",   "dp",     "pp",  "etp",
+                                              "edp", "zero", "hsdp", "Layout", "Dim", "layout"};
+  const std::vector<SourceFile> files = files_under({"train"}, kCode);
+  EXPECT_GT(files.size(), 10u);
+  EXPECT_THAT(all_of(files, [&](const SourceFile& file) { return words(file, forbidden); }), IsEmpty());
+}
+
 TEST(House, NoPathOfOneMachine) {
   EXPECT_THAT(all_of(text_files(), machine_paths), IsEmpty());
 }

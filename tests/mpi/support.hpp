@@ -1,0 +1,60 @@
+// What the tests of the trainer share: small models, and a run of one layout with what is compared.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/backend/cpu/mpi.hpp"
+#include "train/engine.hpp"
+#include "train/trainer.hpp"
+
+namespace tw::train {
+
+struct Case {
+  std::string_view model;  // of small_model
+  std::string layout;
+  std::int32_t ranks = 1;
+  std::int64_t batch = 8;
+  std::int32_t seq = 16;
+};
+
+// dense, tied, moe, shared (experts beside a dense first layer, a shared expert, norms of heads).
+Model small_model(std::string_view name, std::int32_t layers);
+ProgramInput input_of(const Case& one);
+Settings test_settings();
+
+// Loss of each step and the gradients of each step, in the order of named_weights().
+struct Trace {
+  std::vector<double> losses, norms;
+  std::vector<std::string> names;
+  std::vector<std::vector<std::vector<double>>> gradients;  // [step][weight]
+};
+
+template <class E>
+Trace trace_of(const Program& program, const View& view, E& engine, int steps) {
+  Trace out;
+  Recorder recorder;
+  Trainer<E> trainer(view, engine, recorder);
+  const std::vector<NamedWeight> weights = named_weights(program);
+  for (const NamedWeight& weight : weights) out.names.push_back(weight.name);
+  for (int i = 0; i < steps; ++i) {
+    trainer.step();
+    out.losses.push_back(engine.losses().total()), out.norms.push_back(engine.gradient_norm());
+    out.gradients.emplace_back();
+    for (const NamedWeight& weight : weights)
+      out.gradients.back().push_back(engine.collect(Field::gradient, weight));
+  }
+  return out;
+}
+
+Trace run_case(const Case& one, Messages& messages, int steps);
+
+struct Difference {
+  double loss = 0, gradient = 0;  // relative; of a gradient: largest difference over largest element
+  std::string where;
+};
+Difference difference(const Trace& expected, const Trace& got);
+
+}  // namespace tw::train

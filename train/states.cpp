@@ -1,0 +1,238 @@
+#include "train/states.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "topology/check.hpp"
+
+namespace tw::train {
+namespace {
+
+std::size_t at(std::int64_t value) {
+  return static_cast<std::size_t>(value);
+}
+
+bool is_norm(const FlatWeight& flat) {
+  return flat.name.ends_with("norm");
+}
+
+}  // namespace
+
+template <class T>
+UnitState<T>::UnitState(const View& view, const Unit& unit, const Settings& settings)
+    : flat_(flatten(view, unit)),
+      cuts_parameters_(view.program().cuts_parameters()),
+      cuts_optimizer_(view.program().cuts_optimizer()) {
+  for (std::size_t s = 0; s < 2; ++s) {
+    const FlatScope& scope = flat_.scopes[s];
+    Part& part = parts_[s];
+    for (std::vector<Sum>* states : {&part.reduced, &part.master, &part.first_moment, &part.second_moment})
+      states->assign(at(scope.piece), Sum(0));
+    (cuts_parameters_ ? part.own : part.parameters)
+        .assign(at(cuts_parameters_ ? scope.piece : scope.padded), T(0));
+  }
+  initialise(settings);
+}
+
+template <class T>
+void UnitState<T>::visit_piece(std::size_t s, std::size_t weight, const Visit& visit) const {
+  const FlatScope& scope = flat_.scopes[s];
+  for (const Run& run : scope.runs[weight]) {
+    const std::int64_t begin = std::max(run.local, scope.first);
+    const std::int64_t end = std::min(run.local + run.count, scope.first + scope.piece);
+    if (begin < end) visit(run, begin - scope.first, run.global + begin - run.local, end - begin);
+  }
+}
+
+template <class T>
+void UnitState<T>::initialise(const Settings& settings) {
+  for (std::size_t s = 0; s < 2; ++s) {
+    for (std::size_t w = 0; w < flat_.scopes[s].weights.size(); ++w) {
+      const FlatWeight& flat = flat_.scopes[s].weights[w];
+      Sum* master = parts_[s].master.data();
+      visit_piece(s, w, [&](const Run&, std::int64_t local, std::int64_t global, std::int64_t count) {
+        if (is_norm(flat)) return std::fill_n(master + local, count, Sum(1)), void();
+        const cpu::WeightKey key{settings.seed, flat.id};
+        cpu::Initial<Sum>::normal(key, {global, 1, count, count}, settings.initial_deviation, master + local);
+      });
+    }
+  }
+  refresh();
+}
+
+template <class T>
+T* UnitState<T>::own(std::size_t s) {
+  return cuts_parameters_ ? parts_[s].own.data() : parts_[s].parameters.data() + flat_.scopes[s].first;
+}
+
+template <class T>
+void UnitState<T>::refresh() {
+  for (std::size_t s = 0; s < 2; ++s) {
+    const std::vector<Sum>& master = parts_[s].master;
+    std::transform(master.begin(), master.end(), own(s), [](Sum value) { return static_cast<T>(value); });
+  }
+}
+
+template <class T>
+const T* UnitState<T>::weight(std::size_t index) const {
+  const auto [s, place] = flat_.where[index];
+  TW_CHECK(!parts_[s].parameters.empty());
+  return parts_[s].parameters.data() + flat_.scopes[s].weights[place].offset;
+}
+
+template <class T>
+typename UnitState<T>::Sum* UnitState<T>::gradient(std::size_t index) {
+  const auto [s, place] = flat_.where[index];
+  std::vector<Sum>& gradients = parts_[s].gradients;
+  if (gradients.empty()) gradients.assign(at(flat_.scopes[s].padded), Sum(0));
+  return gradients.data() + flat_.scopes[s].weights[place].offset;
+}
+
+template <class T>
+void UnitState<T>::gather(Messages& messages) {
+  for (std::size_t s = 0; s < 2; ++s) {
+    const FlatScope& scope = flat_.scopes[s];
+    Part& part = parts_[s];
+    if (scope.elements == 0) continue;
+    const std::vector<T> piece(own(s), own(s) + scope.piece);
+    part.parameters.resize(at(scope.padded));
+    messages.all_gather(scope.shards, piece.data(), scope.piece * static_cast<std::int64_t>(sizeof(T)),
+                        part.parameters.data());
+  }
+}
+
+template <class T>
+void UnitState<T>::release() {
+  for (Part& part : parts_) part.parameters = {};
+}
+
+// The piece of the sum over the shards, added over the replicas, and to what earlier calls left.
+template <class T>
+void UnitState<T>::reduce(Messages& messages) {
+  for (std::size_t s = 0; s < 2; ++s) {
+    const FlatScope& scope = flat_.scopes[s];
+    Part& part = parts_[s];
+    if (scope.elements == 0) continue;
+    if (part.gradients.empty()) part.gradients.assign(at(scope.padded), Sum(0));
+    std::vector<Sum> piece(at(scope.piece));
+    const std::vector<std::int64_t> counts(scope.shards.size(), scope.piece);
+    messages.reduce_scatter(scope.shards, part.gradients.data(), counts, piece.data());
+    messages.all_reduce(scope.replicas, piece.data(), scope.piece);
+    cpu::accumulate(scope.piece, piece.data(), part.reduced.data());
+    part.gradients = {};
+  }
+}
+
+template <class T>
+void UnitState<T>::sum_shared(Messages& messages) {
+  for (std::size_t s = 0; s < 2; ++s) {
+    const FlatScope& scope = flat_.scopes[s];
+    if (!scope.shared || scope.cuts.size() == 1) continue;
+    std::vector<Sum>& reduced = parts_[s].reduced;
+    std::vector<Sum> all(reduced.size() * scope.cuts.size());
+    messages.all_gather(scope.cuts, reduced.data(), scope.piece * static_cast<std::int64_t>(sizeof(Sum)),
+                        all.data());
+    for (std::size_t w = 0; w < scope.weights.size(); ++w) {
+      visit_piece(s, w, [&](const Run& run, std::int64_t local, std::int64_t, std::int64_t count) {
+        if (run.sharers == 1) return;
+        std::fill_n(reduced.begin() + local, count, Sum(0));
+        for (std::size_t r = run.sharers_first; r < run.sharers_first + run.sharers; ++r)
+          cpu::accumulate(count, all.data() + r * reduced.size() + local, reduced.data() + local);
+      });
+    }
+  }
+}
+
+template <class T>
+void UnitState<T>::sum_copies(Messages& messages, Group group) {
+  for (Part& part : parts_) {
+    if (!part.reduced.empty())
+      messages.all_reduce(group, part.reduced.data(), static_cast<std::int64_t>(part.reduced.size()));
+  }
+}
+
+template <class T>
+void UnitState<T>::add_reduced(const UnitState& other) {
+  for (std::size_t s = 0; s < 2; ++s) {
+    const std::vector<Sum>& from = other.parts_[s].reduced;
+    cpu::accumulate(static_cast<std::int64_t>(from.size()), from.data(), parts_[s].reduced.data());
+  }
+}
+
+template <class T>
+void UnitState<T>::take_reduced(const UnitState& other) {
+  for (std::size_t s = 0; s < 2; ++s) parts_[s].reduced = other.parts_[s].reduced;
+}
+
+template <class T>
+void UnitState<T>::begin_step() {
+  for (Part& part : parts_) std::fill(part.reduced.begin(), part.reduced.end(), Sum(0));
+}
+
+template <class T>
+double UnitState<T>::sum_of_squares() const {
+  double sum = 0;
+  for (std::size_t s = 0; s < 2; ++s) {
+    if (!flat_.scopes[s].counts) continue;
+    for (std::size_t w = 0; w < flat_.scopes[s].weights.size(); ++w) {
+      visit_piece(s, w, [&](const Run& run, std::int64_t local, std::int64_t, std::int64_t count) {
+        if (run.owned) sum += cpu::Vectors<Sum>::sum_of_squares(count, parts_[s].reduced.data() + local);
+      });
+    }
+  }
+  return sum;
+}
+
+template <class T>
+void UnitState<T>::update(const Settings& settings, double scale, std::int64_t step) {
+  const cpu::AdamWSettings adam{settings.learning_rate, settings.beta1, settings.beta2, settings.epsilon,
+                                settings.weight_decay};
+  for (std::size_t s = 0; s < 2; ++s) {
+    Part& part = parts_[s];
+    std::vector<Sum> scaled = part.reduced;
+    if (scaled.empty()) continue;
+    if (scale != 1) cpu::Vectors<Sum>::scale(static_cast<std::int64_t>(scaled.size()), scale, scaled.data());
+    cpu::AdamW<T>::update(adam, {flat_.scopes[s].piece, step}, scaled.data(),
+                          {part.master.data(), part.first_moment.data(), part.second_moment.data(), own(s)});
+  }
+}
+
+template <class T>
+std::vector<typename UnitState<T>::Sum>& UnitState<T>::field(Part& part, Field which) const {
+  switch (which) {
+    case Field::gradient:
+      return part.reduced;
+    case Field::master:
+      return part.master;
+    case Field::first_moment:
+      return part.first_moment;
+    default:
+      return part.second_moment;
+  }
+}
+
+template <class T>
+void UnitState<T>::put(Field which, std::size_t weight, std::span<double> whole) const {
+  const auto [s, place] = flat_.where[weight];
+  if (!flat_.scopes[s].counts) return;
+  const std::vector<Sum>& from = field(const_cast<Part&>(parts_[s]), which);
+  visit_piece(s, place, [&](const Run& run, std::int64_t local, std::int64_t global, std::int64_t count) {
+    if (run.owned) std::copy_n(from.begin() + local, count, whole.begin() + global);
+  });
+}
+
+template <class T>
+void UnitState<T>::take(Field which, std::size_t weight, std::span<const double> whole) {
+  const auto [s, place] = flat_.where[weight];
+  std::vector<Sum>& to = field(parts_[s], which);
+  visit_piece(s, place, [&](const Run&, std::int64_t local, std::int64_t global, std::int64_t count) {
+    std::transform(whole.begin() + global, whole.begin() + global + count, to.begin() + local,
+                   [](double value) { return static_cast<Sum>(value); });
+  });
+}
+
+template class UnitState<double>;
+template class UnitState<float>;
+template class UnitState<bf16>;
+
+}  // namespace tw::train
