@@ -46,6 +46,20 @@ void Builder::mark_recomputed() {
   } else if (whole_layer()) {
     mark_by_operator();
   }
+  if (kernels().early_stop && whole_layer()) mark_early_stop();
+}
+
+// What follows the last tensor that a backward reads is not made again: the replay ends when that tensor is
+// saved, before the operator that saves its input runs (torch.utils.checkpoint, set_checkpoint_early_stop).
+void Builder::mark_early_stop() {
+  for (std::size_t i = nodes_.size(); i-- > 0;) {
+    Node& node = nodes_[i];
+    for (const TensorId id : node.needs) {
+      if (id.index == node.output.index) return;
+    }
+    node.replayed = node.recomputed;
+    if (!node.needs.empty()) return;
+  }
 }
 
 // One checkpoint of the whole layer: full, or by operator.

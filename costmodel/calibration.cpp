@@ -177,6 +177,14 @@ Estimate Calibration::elementwise(Bytes bytes) const {
   return estimate(memory_time(curve, bytes.to_double()), CurveId::elementwise, curve.evidence, reach);
 }
 
+Estimate Calibration::widening(Bytes bytes) const {
+  Estimate e = elementwise(bytes);
+  const MemoryCurve& curve = data_->elementwise;
+  if (curve.widening->value > 0)
+    e.time = std::max(e.time, curve.overhead + Seconds(bytes.to_double() / curve.widening->value));
+  return e;
+}
+
 Estimate Calibration::collective(Collective kind, const GroupLinks& links, Bytes bytes) const {
   const CollectiveCall call{kind, links, bytes.to_double(), data_->elementwise.rate};
   const Algorithm* algorithm = fastest(call, data_->links);
@@ -200,6 +208,12 @@ double Calibration::sustained(CurveId curve) const {
   if (curve == CurveId::gemm || curve == CurveId::grouped_gemm) return load.gemm;
   if (curve == CurveId::attention) return load.attention;
   return curve == CurveId::elementwise ? load.elementwise : 1;
+}
+
+double Calibration::library(GemmLibrary library) const {
+  const EarlyGemm& early = *data_->early_gemm;
+  const bool slower = library == GemmLibrary::early && data_->device.architecture == early.architecture;
+  return slower ? 1 / early.speed : 1;
 }
 
 bool Calibration::knows_recipe(std::string_view recipe) const {

@@ -54,6 +54,8 @@ struct GroupedGemmShape {
   bool accumulate_fp32 = false;
 };
 enum class AttentionKernel : std::uint8_t { unfused, flash1, flash2, flash3, cudnn };
+// current: of the calibration's rows; early: of the first two years after the architecture came out.
+enum class GemmLibrary : std::uint8_t { current, early };
 struct AttentionShape {
   std::int64_t batch = 0, heads = 0, kv_heads = 0, q_len = 0, kv_len = 0;
   std::int64_t head_dim = 0, value_dim = 0;
@@ -73,11 +75,15 @@ class Calibration {
   Estimate attention(const AttentionShape& shape) const;
   // A memory-bound operator that moves `bytes` (read + written) in one kernel.
   Estimate elementwise(Bytes bytes) const;
+  // The same, of a kernel that writes a wider type than it reads.
+  Estimate widening(Bytes bytes) const;
   Estimate collective(Collective kind, const GroupLinks& links, Bytes bytes) const;
   // All-to-all with uneven tiers: bytes each rank sends inside its node and out of it.
   Estimate all_to_all(const GroupLinks& links, double intra_bytes, double inter_bytes) const;
   // How much longer a kernel of this curve takes in the middle of training than in a burst.
   double sustained(CurveId curve) const;
+  // How much longer a GEMM takes with a library of that age.
+  double library(GemmLibrary library) const;
   // A GEMM of a low-precision recipe ("fp8-current", ...): the bf16 one, faster by `peaks` (the GPU's
   // data-sheet ratio) times the share that recipe reaches, and the casts of its operands.
   // cast_bytes: of one element, 0: the recipe's own.

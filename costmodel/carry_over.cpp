@@ -1,9 +1,9 @@
 // Rules that carry a calibration over to another GPU; every estimate is then derived. What the rules do
 // not know is one error of the whole step (its kernels run at one clock, by one share): `spread`.
 // - Kernels: rates go with the data-sheet peak times the share of it that the architecture reaches
-//   (row of carry_over). Within one architecture the fitted share is kept, lowered by the cube root
-//   of power per peak FLOP where the board has less (derived: power ~ f*V^2 with V ~ f, so the
-//   sustained clock goes with its cube root).
+//   (row of carry_over). Within one architecture the fitted share is kept, lowered by a
+//   power (power_exponent) of power per peak FLOP where the board has less (derived: power ~ f*V^2, so the
+//   sustained clock goes with its cube root where V ~ f, with itself where V no longer falls).
 // - In training, GEMMs of another architecture slow down by its own ratio (row of carry_over).
 // - Memory goes with the data-sheet rate; the exponential unit with the number of SMs.
 // - Links: efficiencies are shares of the links' rates, times the architecture's link_scale; in-node
@@ -26,9 +26,9 @@ bool same_kernels(const CalibratedDevice& from, const Gpu& to) {
          alike(from.memory_rate.value, to.memory_rate.value) && alike(from.power.value, to.power.value);
 }
 
-double power_clock(const CalibratedDevice& from, const Gpu& to) {
+double power_clock(const CalibratedDevice& from, const Gpu& to, const CarryOver& rule) {
   const double per_flop = (to.power / to.bf16).value / (from.power / from.bf16).value;
-  return std::cbrt(std::min(1.0, per_flop));
+  return std::pow(std::min(1.0, per_flop), *rule.power_exponent);
 }
 
 // What each curve's rate is multiplied by.
@@ -39,7 +39,7 @@ struct Factors {
 Factors kernel_factors(const CalibrationFile& file, const Gpu& to, const CarryOver& rule) {
   const double peaks = to.bf16 / file.device.bf16;
   if (file.device.architecture == to.architecture) {
-    const double factor = peaks * power_clock(file.device, to);
+    const double factor = peaks * power_clock(file.device, to, rule);
     return {factor, factor, factor};
   }
   const double share = file.gemm.rate / file.device.bf16;

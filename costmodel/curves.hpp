@@ -118,8 +118,9 @@ struct MemoryCurve {  // time = overhead + bytes / rate
   Seconds overhead;
   Bytes min_bytes, max_bytes;
   Evidence evidence;
+  Defaulted<BytesPerSec> widening;  // at most, of kernels that cast to a wider type: bound by the SMs
 };
-TW_DESCRIBE(MemoryCurve, rate, overhead, min_bytes, max_bytes, evidence);
+TW_DESCRIBE(MemoryCurve, rate, overhead, min_bytes, max_bytes, evidence, widening);
 
 // time = base + hops*hop + wire*(1 + (ramp/wire)^power), wire = bytes on the busiest link
 // over efficiency * link rate: messages shorter than the ramp reach less of the link. power < 1, so
@@ -166,12 +167,13 @@ struct CarryOver {
   double link_scale = 1;               // of the in-node efficiencies
   double link_latency = 1, link_ramp = 1;  // of the in-node base and hop, and of the ramp
   bool nvls = false;
-  double spread = 0;                // of a whole step
-  Defaulted<double> routed_spread;  // more where layers are routed
+  Defaulted<double> power_exponent{1.0 / 3};  // of the clock, over power per peak FLOP
+  double spread = 0;                          // of a whole step
+  Defaulted<double> routed_spread;            // more where layers are routed
   std::string source;
 };
 TW_DESCRIBE(CarryOver, gemm_share, attention_share, fused_share, sustained, sustained_low, link_scale,
-            link_latency, link_ramp, nvls, spread, routed_spread, source);
+            link_latency, link_ramp, nvls, power_exponent, spread, routed_spread, source);
 
 // GEMMs of one low-precision recipe: `share` of the data-sheet ratio to bf16 is reached, and every
 // activation and gradient element is cast on the way: bytes read and written per element.
@@ -213,6 +215,14 @@ struct StepErrors {
 };
 TW_DESCRIBE(StepErrors, shared, routed, source);
 
+// GEMMs of libraries of an architecture's first two years: `speed` times the calibrated rate.
+struct EarlyGemm {
+  std::string architecture;
+  double speed = 1;
+  std::string source;
+};
+TW_DESCRIBE(EarlyGemm, architecture, speed, source);
+
 struct CalibrationFile {
   std::string title, date, driver, command, source;
   Defaulted<FitInputs> inputs;
@@ -221,6 +231,7 @@ struct CalibrationFile {
   DerivedPasses passes;
   Defaulted<SustainedLoad> sustained;
   Defaulted<StepErrors> step_errors;
+  Defaulted<EarlyGemm> early_gemm;
   AttentionCurves attention;
   MemoryCurve elementwise;
   LinkCurves links;
@@ -229,7 +240,8 @@ struct CalibrationFile {
   Defaulted<std::map<std::string, LowPrecisionRule>> low_precision;  // by recipe; all derived so far
 };
 TW_DESCRIBE(CalibrationFile, title, date, driver, command, source, inputs, device, gemm, grouped_gemm, passes,
-            sustained, step_errors, attention, elementwise, links, host, carry_over, low_precision);
+            sustained, step_errors, early_gemm, attention, elementwise, links, host, carry_over,
+            low_precision);
 
 struct Calibration::Data : CalibrationFile {
   std::string name;

@@ -121,6 +121,8 @@ Estimate Pricer::kernel(const Op& op) {
   if (const auto* a = std::get_if<AttentionShape>(&op.work)) out = k.attention(*a);
   if (const auto* m = std::get_if<Elementwise>(&op.work)) out = k.elementwise(m->bytes);
   out.time = out.time * k.sustained(out.curve);
+  if (out.curve == CurveId::gemm || out.curve == CurveId::grouped_gemm)
+    out.time = out.time * k.library(*machine_.profile->kernels.gemm_library);
   known_.emplace(key, out);
   return out;
 }

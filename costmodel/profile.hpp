@@ -22,6 +22,10 @@ constexpr auto enum_names(const AttentionKernel*) {
                                                                       {AttentionKernel::flash3, "flash3"},
                                                                       {AttentionKernel::cudnn, "cudnn"}}};
 }
+constexpr auto enum_names(const GemmLibrary*) {
+  return std::array<std::pair<GemmLibrary, std::string_view>, 2>{
+      {{GemmLibrary::current, "current"}, {GemmLibrary::early, "early"}}};
+}
 constexpr auto enum_names(const DType*) {
   std::array<std::pair<DType, std::string_view>, std::size(kDTypes)> names{};
   for (std::size_t i = 0; i < std::size(kDTypes); ++i) names[i] = {kDTypes[i].dtype, kDTypes[i].name};
@@ -38,6 +42,7 @@ TW_DESCRIBE(PaddedPermutation, permute_forward, permute_backward, unpermute_forw
 // How kernels are put together: passes over memory beyond one read and one write per operator.
 struct KernelMechanisms {
   AttentionKernel attention = AttentionKernel::cudnn;
+  Defaulted<GemmLibrary> gemm_library{GemmLibrary::current};
   bool fused_activation = true;  // SwiGLU / GELU in one kernel; else one kernel per operator
   bool fused_norm = true;
   bool fused_rope = true;
@@ -53,9 +58,10 @@ struct KernelMechanisms {
   double unfused_pair_bytes = 0;    // kept per (query, key) pair and head where attention is unfused
   bool regather_input = true;       // sequence-parallel inputs kept cut and gathered again in the backward
   bool selective_by_operator =
-      false;                  // `selective` saves attention and every other GEMM, not all but the core
-  bool overlap_wgrad = true;  // the collective on an input gradient runs under the weight gradient
-  bool tp_overlap = false;    // tensor-parallel collectives cut up and run under their GEMM
+      false;                   // `selective` saves attention and every other GEMM, not all but the core
+  Defaulted<bool> early_stop;  // a replayed layer ends at the last tensor that its backward reads
+  bool overlap_wgrad = true;   // the collective on an input gradient runs under the weight gradient
+  bool tp_overlap = false;     // tensor-parallel collectives cut up and run under their GEMM
   // Gate and up are modules of their own: a GEMM each and, without sequence parallelism, an all-reduce
   // each of their input's gradient.
   Defaulted<bool> gate_apart;
@@ -69,12 +75,12 @@ struct KernelMechanisms {
   Defaulted<double> cast_bytes{0};            // of one low-precision cast, per element; 0: the recipe's own
   Defaulted<bool> cast_weights{false};        // weights are cast for every GEMM, not once a step
 };
-TW_DESCRIBE(KernelMechanisms, attention, fused_activation, fused_norm, fused_rope, fused_add_norm,
-            fused_bias_gradient, merged_projections, dropout, fused_loss, loss_forward_passes,
+TW_DESCRIBE(KernelMechanisms, attention, gemm_library, fused_activation, fused_norm, fused_rope,
+            fused_add_norm, fused_bias_gradient, merged_projections, dropout, fused_loss, loss_forward_passes,
             loss_backward_passes, vocab_multiple, grouped_gemm, expanded_kv, unfused_pair_bytes,
-            regather_input, selective_by_operator, overlap_wgrad, tp_overlap, gate_apart, gathered_logits,
-            low_precision_inputs, padded_permutation, loss, fused_adapter, replicated_experts, emulated,
-            cast_bytes, cast_weights);
+            regather_input, selective_by_operator, early_stop, overlap_wgrad, tp_overlap, gate_apart,
+            gathered_logits, low_precision_inputs, padded_permutation, loss, fused_adapter,
+            replicated_experts, emulated, cast_bytes, cast_weights);
 
 // Where the exchange between pipeline stages runs under compute.
 enum class SendOverlap : std::uint8_t { never, interleaved, always };
@@ -82,6 +88,17 @@ constexpr auto enum_names(const SendOverlap*) {
   return std::array<std::pair<SendOverlap, std::string_view>, 3>{{{SendOverlap::never, "never"},
                                                                   {SendOverlap::interleaved, "interleaved"},
                                                                   {SendOverlap::always, "always"}}};
+}
+
+// What FSDP does with gradients before they are reduced, each micro-batch.
+enum class GradientCopies : std::uint8_t {
+  none,
+  joined,  // FSDP2: read, written into one buffer of the reduce type
+  flat     // FSDP1: joined as they are, cast where the reduce type is wider, divided before the sum
+};
+constexpr auto enum_names(const GradientCopies*) {
+  return std::array<std::pair<GradientCopies, std::string_view>, 3>{
+      {{GradientCopies::none, "none"}, {GradientCopies::joined, "joined"}, {GradientCopies::flat, "flat"}}};
 }
 
 struct StateMechanisms {
@@ -96,7 +113,8 @@ struct StateMechanisms {
       false};                    // parameters of ZeRO-3 wait in host memory and are copied in for each gather
   bool fused_wgrad = true;       // wgrad adds straight into the gradient buffer; else a pass of its own
   double gather_copy_bytes = 0;  // per parameter gathered for a micro-batch: copies out of the flat buffer
-  double reduce_copy_bytes = 0;  // per gradient reduced in a micro-batch: casts, copies into the flat buffer
+  double reduce_copy_bytes = 0;  // per gradient reduced in a micro-batch: copies into buffers
+  Defaulted<GradientCopies> gradient_copies{GradientCopies::none};  // as FSDP makes them
   std::int32_t gather_calls = 1;  // collectives per layer that gather parameters: one for each tensor, or one
   // Host operations per rank of a gather and of a reduction, where a collective takes a list of one
   // tensor per rank.
@@ -104,16 +122,18 @@ struct StateMechanisms {
   Defaulted<double> regathered;  // part of a layer gathered twice in a backward that recomputes it
   bool overlap_reduce = true;
   bool overlap_gather = true;
-  bool reduce_every_microbatch = false;  // ZeRO-2/3 without no-sync; always true for ZeRO-3 reductions
-  double gathered_layers = 2;            // ZeRO-3: layers whose parameters are whole at once
+  bool reduce_every_microbatch = false;   // ZeRO-2/3 without no-sync; always true for ZeRO-3 reductions
+  double gathered_layers = 2;             // ZeRO-3: layers whose parameters are whole at once
+  Defaulted<bool> whole_under_pp{false};  // ZeRO-3 with stages: gathered once a step, gradients whole
+  Defaulted<bool> fused_optimizer{true};  // one kernel reads and writes all states; else one per operator
   SendOverlap overlap_send = SendOverlap::always;  // else a stage stands still while it sends and receives
   Defaulted<bool> sends_whole;    // without sequence parallelism, each rank of tp sends all of the residual
   Defaulted<bool> sends_in_turn;  // a stage between two others receives and sends one after the other
 };
 TW_DESCRIBE(StateMechanisms, gradient, reduce, gather, master, moments, low_precision_copy, autocast, on_host,
-            fused_wgrad, gather_copy_bytes, reduce_copy_bytes, gather_calls, gather_rank_ops, reduce_rank_ops,
-            regathered, overlap_reduce, overlap_gather, reduce_every_microbatch, gathered_layers,
-            overlap_send, sends_whole, sends_in_turn);
+            fused_wgrad, gather_copy_bytes, reduce_copy_bytes, gradient_copies, gather_calls, gather_rank_ops,
+            reduce_rank_ops, regathered, overlap_reduce, overlap_gather, reduce_every_microbatch,
+            gathered_layers, whole_under_pp, fused_optimizer, overlap_send, sends_whole, sends_in_turn);
 
 struct HostMechanisms {
   Seconds per_kernel;  // host time to issue one kernel through the framework

@@ -108,6 +108,7 @@ double part(std::int64_t attention, const Groups& a, std::int64_t expert, const 
 // before they are reduced, they are whole (no-sync; Zhao et al. 2023, arXiv 2304.11277, section 3.3.3).
 struct Schedule {
   bool gather_every, reduce_every, cut_gradients;
+  bool whole;   // ZeRO-3 with stages that keeps what it gathered for the step
   bool priced;  // else bytes alone
 };
 
@@ -125,7 +126,7 @@ void fill_bytes(KindState& out, const LocalWeights& w, const Traffic& t, Schedul
         part(w.frozen_attention, t.groups.attention, w.frozen_expert, t.groups.expert, cut);
     return static_cast<std::int64_t>(std::ceil(elements)) * size_of(DType::bf16);
   };
-  const int zero = t.layout.zero;
+  const int zero = when.whole ? 2 : t.layout.zero;
   if (adapts(t.training)) {  // no copy of anything: adapters in their own format, the base in bf16
     out.parameters = bytes(s.master, zero >= 3) + frozen(zero >= 3);
     out.gradients = bytes(s.gradient, when.cut_gradients);
@@ -156,8 +157,12 @@ double optimizer_seconds(const LocalWeights& w, const Traffic& t) {
     return t.machine.calibration->host_copy(Bytes(std::llround(moved))).time.value;
   }
   const double norm = size(s.gradient);  // the gradient is read once more for its norm
-  const double step = size(s.gradient) + 2 * size(s.master) + 4 * size(s.moments) +
-                      (s.low_precision_copy ? size(DType::bf16) : 0.0);
+  // One kernel per operator of Adam: clip (2 gradient), decay (2 master), first moment scaled and added to (4
+  // moments, 1 gradient), second alike, its root, scaled, less epsilon (6 moments), update (2 master, 2
+  // moments).
+  const double step = *s.fused_optimizer ? size(s.gradient) + 2 * size(s.master) + 4 * size(s.moments) +
+                                               (s.low_precision_copy ? size(DType::bf16) : 0.0)
+                                         : 4 * size(s.gradient) + 4 * size(s.master) + 16 * size(s.moments);
   return t.machine.calibration->elementwise(Bytes(std::llround(elements * (norm + step)))).time.value;
 }
 
@@ -167,14 +172,33 @@ void wait_for(LayerTime& time, const PricedOp& op) {
   time.terms.add(op.term, op.curve, op.seconds, op.spread);
 }
 
+void add_pass(LayerTime& time, Term term, const Estimate& e) {
+  time.seconds += e.time.value;
+  time.busy += e.time.value;
+  time.terms.add(term, e.curve, e.time.value, e.spread);
+}
+
 // Copies on the compute stream, each micro-batch: out of and into flat buffers (FSDP), or adding a
 // gradient to its buffer where the GEMM does not (reads 2 bytes, reads and writes the buffer).
 void add_copies(LayerTime& time, Term term, double bytes, const Traffic& t) {
   if (bytes <= 0) return;
-  const Estimate e = t.machine.calibration->elementwise(Bytes(std::llround(bytes)));
-  time.seconds += e.time.value;
-  time.busy += e.time.value;
-  time.terms.add(term, e.curve, e.time.value, e.spread);
+  add_pass(time, term, t.machine.calibration->elementwise(Bytes(std::llround(bytes))));
+}
+
+// Bytes per gradient, low: as computed, wide: as reduced. joined: read low, write wide. flat: joined (low +
+// low), cast where wider (low + wide), divided by the ranks (wide + wide). Kernels of a stream of their own
+// count in full: beside GEMMs they take their SMs (scenarios/measured/h200-torch-fsdp-2026-11-22.json).
+void add_gradient_copies(LayerTime& time, double elements, const Traffic& t) {
+  const StateMechanisms& s = t.state();
+  add_copies(time, Term::reduce, elements * s.reduce_copy_bytes, t);
+  if (*s.gradient_copies == GradientCopies::none || elements <= 0) return;
+  const auto low = static_cast<double>(size_of(DType::bf16)), wide = static_cast<double>(t.size(s.reduce));
+  const bool casts = wide > low, joined = *s.gradient_copies == GradientCopies::joined;
+  const double plain = joined ? (casts ? 0 : low + wide) : 2 * (low + wide);
+  add_copies(time, Term::reduce, elements * plain, t);
+  if (!casts) return;
+  const auto bytes = Bytes(std::llround(elements * (low + wide)));
+  add_pass(time, Term::reduce, t.machine.calibration->widening(bytes));
 }
 
 void add_copies(KindState& out, const LocalWeights& w, const Traffic& t, Schedule when) {
@@ -185,7 +209,7 @@ void add_copies(KindState& out, const LocalWeights& w, const Traffic& t, Schedul
     add_copies(out.f, Term::gather, gathered * s.gather_copy_bytes, t);
     add_copies(out.b, Term::gather, gathered * s.gather_copy_bytes * t.backward_gathers(), t);
   }
-  if (when.reduce_every) return add_copies(out.b, Term::reduce, elements * s.reduce_copy_bytes, t);
+  if (when.reduce_every) return add_gradient_copies(out.b, elements, t);
   const auto buffer = static_cast<double>(size_of(DType::bf16) + 2 * t.size(s.gradient));
   if (!s.fused_wgrad) add_copies(out.b, Term::elementwise, elements * buffer, t);
 }
@@ -196,11 +220,11 @@ KindState kind_state(const KindPass& pass, const LocalWeights& weights, const Tr
   if (!when.priced) return out;
   out.optimizer = optimizer_seconds(weights, t);
   const PricedOp gather = t.gather(weights), reduce = t.reduce(weights);
-  out.gather = gather.seconds, out.reduce = reduce.seconds;
+  out.gather = gather.seconds, out.reduce = when.whole ? 0 : reduce.seconds;
   const double slowdown = t.machine.calibration->compute_slowdown();
   const StateMechanisms& s = t.state();
   const PricedOp* prefetch = gather.seconds > 0 && s.overlap_gather ? &gather : nullptr;
-  const PricedOp* under = reduce.seconds > 0 && s.overlap_reduce ? &reduce : nullptr;
+  const PricedOp* under = reduce.seconds > 0 && s.overlap_reduce && !when.whole ? &reduce : nullptr;
   out.f = when.gather_every && prefetch ? resolve(pass.forward, {prefetch, nullptr}, slowdown) : pass.f;
   const bool both = when.gather_every && prefetch;
   const bool state_in_backward = both || (when.reduce_every && under);
@@ -293,10 +317,11 @@ StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job,
   out.priced = pass.priced;
   if (pass.priced) out.send = send_seconds(layout, job, machine);
   out.communicators = communicator_bytes(layout, job, *machine.calibration);
-  out.gathers_every = layout.zero >= 3;
-  out.reduces_every = layout.zero >= 3 || (layout.zero == 2 && s.reduce_every_microbatch);
+  const bool whole = layout.zero >= 3 && layout.pp > 1 && s.whole_under_pp;
+  out.gathers_every = layout.zero >= 3 && !whole;
+  out.reduces_every = out.gathers_every || (layout.zero == 2 && s.reduce_every_microbatch);
   const bool cut = out.reduces_every || (layout.zero == 2 && microbatches(layout, job) == 1);
-  const Schedule when{out.gathers_every, out.reduces_every, cut, pass.priced};
+  const Schedule when{out.gathers_every, out.reduces_every, cut, whole, pass.priced};
   for (const KindPass& kind : pass.kinds) out.kinds.push_back(kind_state(kind, kind.weights, traffic, when));
   out.embedding = kind_state(pass.embedding, pass.embedding.weights, traffic, when);
   out.head = kind_state(pass.head, pass.head.weights, traffic, when);

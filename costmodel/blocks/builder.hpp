@@ -238,6 +238,7 @@ class Builder {
   bool discards_output(Module module) const;
   void mark_recomputed();
   void mark_by_operator();
+  void mark_early_stop();
   bool whole_layer() const;
   void keep(TensorId id, bool low = false);
   bool keeps_low(const Node& node) const;

@@ -254,62 +254,18 @@ TEST(Mechanisms, GatheredLogits) {
   EXPECT_EQ(p.is.kept_bytes - p.was.kept_bytes, kS * (1024 - 256) * 2);
 }
 
-// Seconds of the state link on top of the pass: copies of a layer's parameters on the compute stream.
-KindState layer_state(const Change& change, std::int32_t zero) {
-  Profile profile = megatron();
-  change(profile);
-  Machinery setup(small_model({}), h100(8), profile, 8, kS);
-  Evaluator evaluator = setup.evaluator();
-  Layout layout;
-  layout.dp = 8, layout.zero = zero;
-  return evaluator.chain(layout).state->kinds[0];
-}
-
-double copy_seconds(double bytes_per_element) {
-  Machinery setup(small_model({}), h100(8), megatron(), 8, kS);
-  // qkv 512*1024, out 512*512, gate, up and down 3*512*1024, two norms of 512.
-  const double elements = 512 * 1024 + 512 * 512 + 3 * 512 * 1024 + 2 * 512;
-  return setup.calibration.elementwise(Bytes(std::llround(elements * bytes_per_element))).time.value;
-}
-
-TEST(Mechanisms, CopiesOfFsdp) {
-  const auto off = [](Profile&) {};
-  const auto copies = [](Profile& x) { x.state.gather_copy_bytes = 4, x.state.reduce_copy_bytes = 6; };
-  const KindState was = layer_state(off, 3), is = layer_state(copies, 3);
-  EXPECT_NEAR(is.f.seconds - was.f.seconds, copy_seconds(4), 1e-9);
-  EXPECT_NEAR(is.b.seconds - was.b.seconds, copy_seconds(4) + copy_seconds(6), 1e-9);
-  EXPECT_EQ(layer_state(copies, 1).b.seconds, layer_state(off, 1).b.seconds);
-}
-
-// Reads bf16, reads and writes fp32: 10 bytes; nothing where reduced gradients leave each micro-batch.
-TEST(Mechanisms, UnfusedAccumulation) {
-  const auto fused_like = [](Profile& x) { x.state.gradient = DType::bf16; };
-  const auto apart = [](Profile& x) { x.state.gradient = DType::bf16, x.state.fused_wgrad = false; };
-  const KindState was = layer_state(fused_like, 1), is = layer_state(apart, 1);
-  EXPECT_NEAR(is.b.seconds - was.b.seconds, copy_seconds(6), 1e-9);
-  EXPECT_EQ(is.f.seconds, was.f.seconds);
-  EXPECT_EQ(layer_state(apart, 3).b.seconds, layer_state(fused_like, 3).b.seconds);
-}
-
-TEST(Mechanisms, OneGatherForEachTensor) {
-  const KindState one = layer_state([](Profile&) {}, 3);
-  const KindState four = layer_state([](Profile& x) { x.state.gather_calls = 4; }, 3);
-  EXPECT_GT(four.gather, one.gather);      // latency four times
-  EXPECT_LT(four.gather, 4 * one.gather);  // the same bytes
-  EXPECT_EQ(four.reduce, one.reduce);
-}
-
-// Lists of one tensor for each of 8 ranks: two operations a rank and gather, three a rank and reduction.
-TEST(Mechanisms, ListsOfOneTensorPerRank) {
-  const auto apart = [](Profile& x) {
-    x.state.gather_calls = 4, x.state.overlap_gather = x.state.overlap_reduce = false;
-  };
-  const auto lists = [&](Profile& x) { apart(x), x.state.gather_rank_ops = 2, x.state.reduce_rank_ops = 3; };
-  const KindState was = layer_state(apart, 3), is = layer_state(lists, 3);
-  const double each = 4 * 8 * megatron().host.per_kernel.value;
-  EXPECT_NEAR(is.gather - was.gather, 2 * each, 1e-9);
-  EXPECT_NEAR(is.reduce - was.reduce, 3 * each, 1e-9);
-  EXPECT_NEAR(is.b.seconds - was.b.seconds, 5 * each, 1e-9);
+// The replay of a layer ends when the input of its last GEMM is there: neither that GEMM nor the sum after
+// it.
+TEST(Mechanisms, EarlyStop) {
+  PassKey key;
+  key.recompute.full = true;
+  const Pair p = turned(
+      small_model({}), [](Profile& x) { x.kernels.early_stop = true; }, key);
+  EXPECT_EQ(p.backward_was.gemms.at("mlp_down"), 3);
+  EXPECT_EQ(p.backward.gemms.at("mlp_down"), 2);
+  EXPECT_EQ(p.backward.gemms.at("mlp_up"), 3);
+  EXPECT_EQ(differences(p.backward_was, p.backward), (Changed{{"add", -3 * kUnit}}));
+  EXPECT_EQ(p.is.kept_bytes, p.was.kept_bytes);
 }
 
 // A linear module's own host time: once forward, once backward for its two GEMMs.
