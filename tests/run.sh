@@ -2,8 +2,9 @@
 # Runs the tests of the named trees and counts their cases; the last line is `N passed, N failed`.
 # Usage: tests/run.sh release [asan ...]
 #
-# ctest says how each program ended (junit), gtest how many of its cases passed (JSON). A program
-# that crashed, timed out, ran no case, or failed outside its cases counts as one failed.
+# ctest says how each program ended (junit), gtest how many of its cases passed (JSON), a program
+# under mpirun the same in NAME.counts. A program that crashed, timed out, ran no case, or failed
+# outside its cases counts as one failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -15,9 +16,13 @@ ended() {
   }' "$1"
 }
 
-# "PASSED FAILED SKIPPED" of one program. $1: its JSON result, $2: how it ended. A check without a
-# JSON result (a compile-failure twin) is one case.
+# "PASSED FAILED SKIPPED" of one program. $1: its JSON result, $2: how it ended. A check without any
+# result (a compile-failure twin) is one case.
 count_cases() {
+  if [ -s "${1%.json}.counts" ]; then
+    awk -v status="$2" '{ print $1, ($2 == 0 && (status != "run" || $1 == 0) ? 1 : $2), 0 }' "${1%.json}.counts"
+    return
+  fi
   if [ ! -s "$1" ]; then
     case "$2 $1" in
       "run "*/compile_fail.*) echo "1 0 0" ;;

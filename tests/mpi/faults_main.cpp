@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "tests/mpi/faults.hpp"
+#include "tests/support/counts.hpp"
 
 namespace tw::train {
 namespace {
@@ -54,7 +55,8 @@ int run(const cpu::MpiProcess& process) {
   }
   if (process.rank() == Rank(0)) std::printf("%zu faults, %d not found\n", fault_cases().size(), wrong);
   process.barrier();
-  return wrong > 0 ? 1 : 0;
+  if (process.rank() != Rank(0)) return 0;
+  return report_counts(static_cast<int>(fault_cases().size()) - wrong, wrong);
 }
 
 }  // namespace

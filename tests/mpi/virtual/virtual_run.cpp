@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "kernels/backend/virtual/mpi_clocks.hpp"
+#include "tests/support/counts.hpp"
 #include "tests/support/small_models.hpp"
 
 namespace tw {
@@ -62,9 +63,12 @@ int main(int argc, char** argv) {
   int rank = 0, ranks = 0;
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &ranks);
-  int wrong = 0;
-  for (const tw::Case& c : tw::kCases) wrong += tw::run(c, tw::Rank(rank), ranks) ? 0 : 1;
-  MPI_Allreduce(MPI_IN_PLACE, &wrong, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+  int wrong = 0, cases = 0;
+  for (const tw::Case& c : tw::kCases) {
+    int one = tw::run(c, tw::Rank(rank), ranks) ? 0 : 1;
+    MPI_Allreduce(MPI_IN_PLACE, &one, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
+    wrong += one, ++cases;
+  }
   MPI_Finalize();
-  return wrong == 0 ? 0 : 1;
+  return rank == 0 ? tw::report_counts(cases - wrong, wrong) : 0;
 }
