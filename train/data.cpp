@@ -1,5 +1,7 @@
 #include "train/data.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <fstream>
 #include <iterator>
@@ -36,6 +38,13 @@ Data Data::bytes_of(const std::string& path, std::int32_t vocab, std::int32_t se
   if (std::any_of(out.text_.begin(), out.text_.end(), beyond))
     throw InputError(path, "data", "holds bytes that the vocabulary has no token for");
   return out;
+}
+
+std::string Data::name() const {
+  if (text_.empty()) return fmt::format("pattern {} of {}", seed_, vocab_);
+  std::uint64_t hash = 0;
+  for (const char c : text_) hash = mixed(hash ^ static_cast<unsigned char>(c));
+  return fmt::format("{} bytes, hash {:016x}", text_.size(), hash);
 }
 
 std::int32_t Data::token(std::int64_t sequence, std::int32_t position) const {

@@ -15,6 +15,8 @@ class Data {
   // InputError where the file cannot be read, is empty, or holds bytes beyond the vocabulary.
   static Data bytes_of(const std::string& path, std::int32_t vocab, std::int32_t seq);
 
+  // Which tokens these are: the same text for the same ones.
+  std::string name() const;
   std::int32_t token(std::int64_t sequence, std::int32_t position) const;
 
  private:

@@ -23,6 +23,11 @@ class TensorEngine {
   Value receive(const Step& step, std::int32_t boundary);
   void forget(std::int32_t unit, std::int32_t microbatch) { operations_.forget(unit, microbatch); }
 
+  const View& view() const { return view_; }
+  Messages& messages() { return messages_; }
+  const Settings& settings() const { return operations_.settings(); }
+  const Data& data() const { return operations_.data(); }
+
   // Of the step that ended, over all ranks.
   const Losses& losses() const { return total_; }
   double gradient_norm() const { return norm_; }

@@ -42,6 +42,7 @@ class Operations {
   Messages& messages() { return messages_; }
   const View& view() const { return view_; }
   const Settings& settings() const { return settings_; }
+  const Data& data() const { return data_; }
   Losses losses;          // this rank's part
   std::int64_t step = 0;  // of the whole run: which sequences are read
 

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "topology/described.hpp"
+
 namespace tw::train {
 
 struct Settings {
@@ -16,5 +18,7 @@ struct Settings {
   double rotary_base = 10000;       // theta
   double initial_deviation = 0.02;  // of weights; norms begin at one
 };
+TW_DESCRIBE(Settings, seed, learning_rate, beta1, beta2, epsilon, weight_decay, clip, balance, renormalise,
+            norm_epsilon, rotary_base, initial_deviation);
 
 }  // namespace tw::train

@@ -43,7 +43,7 @@ std::span<const FaultCase> fault_cases() {
 }
 
 void FaultyMessages::all_gather(Group group, const void* piece, std::int64_t bytes, void* whole) {
-  inner_.all_gather(group, piece, bytes, whole);
+  Forwarding::all_gather(group, piece, bytes, whole);
   if (fault_ != Fault::dropped_score || what != Operator::merge_scores) return;
   for (std::size_t i = 0; i < group.size(); ++i)
     std::memcpy(static_cast<char*>(whole) + i * static_cast<std::size_t>(bytes), piece,
@@ -56,15 +56,15 @@ void FaultyMessages::all_reduce(Group group, double* values, std::int64_t count)
   if (fault_ == Fault::dropped_partial_sum && in(Action::op) && what == Operator::convert) return;
   if (fault_ == Fault::local_norm && in(Action::clip)) {
     const double own = values[0];
-    inner_.all_reduce(group, values, count);
+    Forwarding::all_reduce(group, values, count);
     values[0] = own;
     return;
   }
   if (fault_ == Fault::swapped_group && in(Action::reduce)) {
     const Rank pair[] = {Rank(self().value() & ~1), Rank(self().value() | 1)};
-    return inner_.all_reduce(pair, values, count);
+    return Forwarding::all_reduce(pair, values, count);
   }
-  inner_.all_reduce(group, values, count);
+  Forwarding::all_reduce(group, values, count);
 }
 
 bool FaultyEngine::skips(const Step& step, const Call& call) const {

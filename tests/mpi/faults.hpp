@@ -1,6 +1,7 @@
 // Faults put between the trainer and its operations or messages, each as a programming error would be.
 #pragma once
 
+#include "tests/mpi/forwarding.hpp"
 #include "tests/mpi/support.hpp"
 
 namespace tw::train {
@@ -38,41 +39,17 @@ struct FaultCase {
 std::span<const FaultCase> fault_cases();
 
 // Passes messages on, except those that the fault changes while the current step is of its kind.
-class FaultyMessages final : public Messages {
+class FaultyMessages final : public Forwarding {
  public:
-  FaultyMessages(Messages& inner, Fault fault) : inner_(inner), fault_(fault) {}
+  FaultyMessages(Messages& inner, Fault fault) : Forwarding(inner), fault_(fault) {}
   const Step* step = nullptr;
   Operator what = Operator::wait;  // of an operation
 
-  Rank self() const override { return inner_.self(); }
   void all_gather(Group group, const void* piece, std::int64_t bytes, void* whole) override;
-  void all_gather_v(Group group, const void* piece, Sizes bytes, void* whole) override {
-    inner_.all_gather_v(group, piece, bytes, whole);
-  }
-  void all_to_all_v(Group group, const void* out, Sizes out_bytes, void* in, Sizes in_bytes) override {
-    inner_.all_to_all_v(group, out, out_bytes, in, in_bytes);
-  }
   void all_reduce(Group group, double* values, std::int64_t count) override;
-  void all_reduce(Group group, float* values, std::int64_t count) override {
-    inner_.all_reduce(group, values, count);
-  }
-  void reduce_scatter(Group group, const double* whole, Sizes counts, double* piece) override {
-    inner_.reduce_scatter(group, whole, counts, piece);
-  }
-  void reduce_scatter(Group group, const float* whole, Sizes counts, float* piece) override {
-    inner_.reduce_scatter(group, whole, counts, piece);
-  }
-  void send(Rank to, std::int32_t tag, const void* data, std::int64_t bytes) override {
-    inner_.send(to, tag, data, bytes);
-  }
-  void receive(Rank from, std::int32_t tag, void* data, std::int64_t bytes) override {
-    inner_.receive(from, tag, data, bytes);
-  }
-  void finish_sends() override { inner_.finish_sends(); }
 
  private:
   bool in(Action action) const { return step != nullptr && step->action == action; }
-  Messages& inner_;
   Fault fault_;
 };
 

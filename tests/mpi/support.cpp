@@ -30,7 +30,8 @@ Model small_model(std::string_view name, std::int32_t layers) {
 ProgramInput input_of(const Case& one) {
   ProgramInput input;
   input.layout = parse_layout(one.layout, one.ranks);
-  input.model = small_model(one.model, input.layout.vpp > 1 || input.layout.pp > 5 ? 8 : 5);
+  const std::int32_t layers = input.layout.vpp > 1 || input.layout.pp > 5 ? 8 : 5;
+  input.model = small_model(one.model, one.layers > 0 ? one.layers : layers);
   input.profile = load_profile("trainwright");
   input.profile.kernels.vocab_multiple = 4;  // 60 entries on 8 ranks: the last has four, not eight
   input.job.gpus = one.ranks, input.job.global_batch = one.batch, input.job.seq = one.seq;

@@ -18,6 +18,7 @@ struct Case {
   std::int32_t ranks = 1;
   std::int64_t batch = 8;
   std::int32_t seq = 16;
+  std::int32_t layers = 0;  // 0: 8 where chunks or stages are many, else 5
 };
 
 // dense, tied, moe, shared (experts beside a dense first layer, a shared expert, norms of heads).
