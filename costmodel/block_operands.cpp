@@ -63,7 +63,13 @@ Operands Builder::forward_operands(const Node& node) {
       out.heads = node.pointwise.heads;
   }
   for (const TensorId id : node.inputs) out.reads.push_back(value_of(id));
-  out.writes = {new_value(at(node.output).spec)};
+  TensorSpec made = at(node.output).spec;
+  if (out.what == Operator::choose) {  // all probabilities beside the chosen ones
+    const std::int64_t experts = at(node.inputs[0]).spec.width;
+    made.width = made.width * made.element_bytes + experts * size_of(DType::fp32);
+    made.element_bytes = 1;
+  }
+  out.writes = {new_value(made)};
   return out;
 }
 
@@ -86,6 +92,8 @@ Operands Builder::backward_operands(const Node& node, std::int16_t gradient) {
   for (const TensorId id : node.inputs) {
     TensorSpec spec = at(id).spec;
     spec.place = gradient_of(spec.place);
+    if (out.what == Operator::permute && id.index != node.inputs[0].index)
+      spec.element_bytes = size_of(DType::fp32);  // of the chosen experts' probabilities alone
     out.writes.push_back(new_value(spec, true));
   }
   return out;
@@ -134,12 +142,15 @@ Builder::AttentionValues Builder::attention_values(const Node& node, std::int16_
               .heads = heads};
   last.reads.push_back(out.ring.writes[0]);
   out.others = last;
+  // In fp32; forward with the maximum and the sum of each row.
   const std::int64_t part = work_.operands.values[static_cast<std::size_t>(out.made)].bytes() * 2;
-  out.others.writes = {new_bytes("partial", part + 2 * spec.statistics.count, backward)};
+  const std::int64_t rows_of = backward ? 0 : 2 * spec.statistics.count;
+  out.others.writes = {new_bytes("partial", part + rows_of, backward)};
   if (backward) out.others.writes.push_back(new_bytes("ring_gradient", 2 * blocks, true));
   last.reads.append(out.others.writes);
   if (!backward) return out;
-  const std::int16_t own = new_value(made, true), foreign = new_bytes("ring_gradient", 2 * blocks, true);
+  const std::int16_t own = new_bytes("partial", part, true);
+  const std::int16_t foreign = new_bytes("ring_gradient", 2 * blocks, true);
   last.writes = {own, foreign};
   out.home = {.what = Operator::ring_return,
               .half = Half::backward,

@@ -22,6 +22,7 @@ class TensorEngine {
   void send(const Step& step, const Value& value, std::int32_t boundary);
   Value receive(const Step& step, std::int32_t boundary);
   void forget(std::int32_t unit, std::int32_t microbatch) { operations_.forget(unit, microbatch); }
+  std::int64_t state_bytes() const { return operations_.state_bytes(); }
 
   const View& view() const { return view_; }
   Messages& messages() { return messages_; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "costmodel/program/view.hpp"
 #include "topology/check.hpp"
 
 namespace tw::train {
@@ -11,6 +12,13 @@ Operations<T>::Operations(const View& view, Messages& messages, const Settings& 
     : view_(view), messages_(messages), settings_(settings), data_(data) {
   for (const Unit& unit : view.units()) states_.emplace_back(view, unit, settings);
   own_tags_ = view.tags_of(view.rank());
+}
+
+template <class T>
+std::int64_t Operations<T>::state_bytes() const {
+  std::int64_t sum = 0;
+  for (const UnitState<T>& state : states_) sum += state.bytes();
+  return sum;
 }
 
 template <class T>
@@ -73,9 +81,10 @@ typename Operations<T>::Parameter Operations<T>::parameter(const Call& call) {
   const bool tied = call.io.weight < 0;
   UnitState<T>& holder = state(tied ? view_.program().tied_unit(view_.stage()) : call.unit);
   const auto index = tied ? std::size_t{0} : static_cast<std::size_t>(call.io.weight);
-  const bool gradient_only = call.io.half == Half::weight_gradient || call.io.what == Operator::embed;
-  const T* value = gradient_only && call.backward() ? nullptr : holder.weight(index);
-  return {value, call.backward() ? holder.gradient(index) : nullptr, &holder.flat().weight(index)};
+  const Unit::Kind kind = view_.units()[static_cast<std::size_t>(call.unit)].kind;
+  const bool reads = reads_weight(call.io, kind), writes = writes_weight_gradient(call.io, kind);
+  return {reads ? holder.weight(index) : nullptr, writes ? holder.gradient(index) : nullptr,
+          &holder.flat().weight(index)};
 }
 
 template <class T>
@@ -211,9 +220,9 @@ void Operations<T>::score(Call& call) {
     return;
   }
   const double scale = 1.0 / static_cast<double>(view_.global_batch() * view_.seq());
-  call.writes[0] = elements<T>(logits.rows, logits.width);
+  call.writes[0] = std::move(call.reads[0]);  // written over
   cpu::CrossEntropy<T>::backward(range, {logits.data.data(), targets.data(), parts_in(call.reads[1]->sums)},
-                                 scale, call.writes[0]->data.data());
+                                 scale, logits.data.data());
 }
 
 template <class T>

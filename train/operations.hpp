@@ -38,6 +38,7 @@ class Operations {
   void run(Call& call);
   void forget(std::int32_t unit, std::int32_t microbatch) { routes_.erase({unit, microbatch}); }
 
+  std::int64_t state_bytes() const;
   UnitState<T>& state(std::int32_t unit) { return states_[static_cast<std::size_t>(unit)]; }
   Messages& messages() { return messages_; }
   const View& view() const { return view_; }

@@ -1,5 +1,6 @@
 // What a run did and when: the end of each step of the Program, for a comparison with the prediction, and
-// the most bytes of values alive at once.
+// the most bytes alive at once: of values, from the operation that wrote them until nobody holds them, and
+// of what the engine keeps of units. Bytes are those of the buffers that are there.
 #pragma once
 
 #include <algorithm>
@@ -28,21 +29,28 @@ class Recorder {
   }
   void live(std::int64_t bytes) {
     live_ += bytes;
-    peak_ = std::max(peak_, live_);
+    look();
+  }
+  void states(std::int64_t bytes) {
+    states_ = bytes;
+    look();
   }
 
   double seconds() const {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   }
   const std::vector<Mark>& marks() const { return marks_; }
-  std::int64_t peak_bytes() const { return peak_; }
-  std::int64_t live_bytes() const { return live_; }
+  std::int64_t peak_bytes() const { return peak_; }  // of values and states together
+  std::int64_t live_bytes() const { return live_; }  // of values
+  std::int64_t state_bytes() const { return states_; }
 
  private:
+  void look() { peak_ = std::max(peak_, live_ + states_); }
+
   bool keeps_;
   std::chrono::steady_clock::time_point start_;
   std::vector<Mark> marks_;
-  std::int64_t live_ = 0, peak_ = 0;
+  std::int64_t live_ = 0, states_ = 0, peak_ = 0;
 };
 
 }  // namespace tw::train

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "topology/check.hpp"
+#include "train/tensor.hpp"
 
 namespace tw::train {
 namespace {
@@ -22,12 +23,14 @@ template <class T>
 UnitState<T>::UnitState(const View& view, const Unit& unit, const Settings& settings)
     : flat_(flatten(view, unit)),
       cuts_parameters_(view.program().cuts_parameters()),
-      cuts_optimizer_(view.program().cuts_optimizer()) {
+      cuts_gradients_(view.program().cuts_gradients()) {
   for (std::size_t s = 0; s < 2; ++s) {
     const FlatScope& scope = flat_.scopes[s];
     Part& part = parts_[s];
-    for (std::vector<Sum>* states : {&part.reduced, &part.master, &part.first_moment, &part.second_moment})
+    for (std::vector<Sum>* states : {&part.master, &part.first_moment, &part.second_moment})
       states->assign(at(scope.piece), Sum(0));
+    (cuts_gradients_ ? part.cut : part.gradients)
+        .assign(at(cuts_gradients_ ? scope.piece : scope.padded), Sum(0));
     (cuts_parameters_ ? part.own : part.parameters)
         .assign(at(cuts_parameters_ ? scope.piece : scope.padded), T(0));
   }
@@ -82,10 +85,12 @@ const T* UnitState<T>::weight(std::size_t index) const {
 
 template <class T>
 typename UnitState<T>::Sum* UnitState<T>::gradient(std::size_t index) {
+  for (std::size_t i = 0; i < 2; ++i) {
+    std::vector<Sum>& gradients = parts_[i].gradients;
+    if (gradients.empty()) gradients.assign(at(flat_.scopes[i].padded), Sum(0));
+  }
   const auto [s, place] = flat_.where[index];
-  std::vector<Sum>& gradients = parts_[s].gradients;
-  if (gradients.empty()) gradients.assign(at(flat_.scopes[s].padded), Sum(0));
-  return gradients.data() + flat_.scopes[s].weights[place].offset;
+  return parts_[s].gradients.data() + flat_.scopes[s].weights[place].offset;
 }
 
 template <class T>
@@ -103,10 +108,11 @@ void UnitState<T>::gather(Messages& messages) {
 
 template <class T>
 void UnitState<T>::release() {
-  for (Part& part : parts_) part.parameters = {};
+  for (Part& part : parts_) part.parameters = std::vector<T>();
 }
 
-// The piece of the sum over the shards, added over the replicas, and to what earlier calls left.
+// The piece of the sum over the shards, added over the replicas, and where it is cut off to what earlier
+// calls left.
 template <class T>
 void UnitState<T>::reduce(Messages& messages) {
   for (std::size_t s = 0; s < 2; ++s) {
@@ -118,8 +124,12 @@ void UnitState<T>::reduce(Messages& messages) {
     const std::vector<std::int64_t> counts(scope.shards.size(), scope.piece);
     messages.reduce_scatter(scope.shards, part.gradients.data(), counts, piece.data());
     messages.all_reduce(scope.replicas, piece.data(), scope.piece);
-    cpu::accumulate(scope.piece, piece.data(), part.reduced.data());
-    part.gradients = {};
+    if (!cuts_gradients_) {
+      std::copy(piece.begin(), piece.end(), reduced(s).begin());
+      continue;
+    }
+    cpu::accumulate(scope.piece, piece.data(), part.cut.data());
+    part.gradients = std::vector<Sum>();  // not {}, which keeps the buffer
   }
 }
 
@@ -128,7 +138,7 @@ void UnitState<T>::sum_shared(Messages& messages) {
   for (std::size_t s = 0; s < 2; ++s) {
     const FlatScope& scope = flat_.scopes[s];
     if (!scope.shared || scope.cuts.size() == 1) continue;
-    std::vector<Sum>& reduced = parts_[s].reduced;
+    const std::span<Sum> reduced = this->reduced(s);
     std::vector<Sum> all(reduced.size() * scope.cuts.size());
     messages.all_gather(scope.cuts, reduced.data(), scope.piece * static_cast<std::int64_t>(sizeof(Sum)),
                         all.data());
@@ -145,28 +155,34 @@ void UnitState<T>::sum_shared(Messages& messages) {
 
 template <class T>
 void UnitState<T>::sum_copies(Messages& messages, Group group) {
-  for (Part& part : parts_) {
-    if (!part.reduced.empty())
-      messages.all_reduce(group, part.reduced.data(), static_cast<std::int64_t>(part.reduced.size()));
+  for (std::size_t s = 0; s < 2; ++s) {
+    const std::span<Sum> piece = reduced(s);
+    if (!piece.empty()) messages.all_reduce(group, piece.data(), static_cast<std::int64_t>(piece.size()));
   }
 }
 
 template <class T>
 void UnitState<T>::add_reduced(const UnitState& other) {
   for (std::size_t s = 0; s < 2; ++s) {
-    const std::vector<Sum>& from = other.parts_[s].reduced;
-    cpu::accumulate(static_cast<std::int64_t>(from.size()), from.data(), parts_[s].reduced.data());
+    const std::span<const Sum> from = other.reduced(s);
+    cpu::accumulate(static_cast<std::int64_t>(from.size()), from.data(), reduced(s).data());
   }
 }
 
 template <class T>
 void UnitState<T>::take_reduced(const UnitState& other) {
-  for (std::size_t s = 0; s < 2; ++s) parts_[s].reduced = other.parts_[s].reduced;
+  for (std::size_t s = 0; s < 2; ++s) {
+    const std::span<const Sum> from = other.reduced(s);
+    std::copy(from.begin(), from.end(), reduced(s).begin());
+  }
 }
 
 template <class T>
 void UnitState<T>::begin_step() {
-  for (Part& part : parts_) std::fill(part.reduced.begin(), part.reduced.end(), Sum(0));
+  for (Part& part : parts_) {
+    std::vector<Sum>& sums = cuts_gradients_ ? part.cut : part.gradients;
+    std::fill(sums.begin(), sums.end(), Sum(0));
+  }
 }
 
 template <class T>
@@ -176,7 +192,7 @@ double UnitState<T>::sum_of_squares() const {
     if (!flat_.scopes[s].counts) continue;
     for (std::size_t w = 0; w < flat_.scopes[s].weights.size(); ++w) {
       visit_piece(s, w, [&](const Run& run, std::int64_t local, std::int64_t, std::int64_t count) {
-        if (run.owned) sum += cpu::Vectors<Sum>::sum_of_squares(count, parts_[s].reduced.data() + local);
+        if (run.owned) sum += cpu::Vectors<Sum>::sum_of_squares(count, reduced(s).data() + local);
       });
     }
   }
@@ -189,19 +205,25 @@ void UnitState<T>::update(const Settings& settings, double scale, std::int64_t s
                                 settings.weight_decay};
   for (std::size_t s = 0; s < 2; ++s) {
     Part& part = parts_[s];
-    std::vector<Sum> scaled = part.reduced;
-    if (scaled.empty()) continue;
+    const std::span<const Sum> gradient = reduced(s);
+    if (gradient.empty()) continue;
+    std::vector<Sum> scaled(gradient.size());
+    std::copy(gradient.begin(), gradient.end(), scaled.begin());
     if (scale != 1) cpu::Vectors<Sum>::scale(static_cast<std::int64_t>(scaled.size()), scale, scaled.data());
     cpu::AdamW<T>::update(adam, {flat_.scopes[s].piece, step}, scaled.data(),
                           {part.master.data(), part.first_moment.data(), part.second_moment.data(), own(s)});
   }
 }
 
+// The piece of uncut gradients lies in the middle of them.
 template <class T>
-std::vector<typename UnitState<T>::Sum>& UnitState<T>::field(Part& part, Field which) const {
+std::span<typename UnitState<T>::Sum> UnitState<T>::field(std::size_t s, Field which) {
+  Part& part = parts_[s];
+  const FlatScope& scope = flat_.scopes[s];
   switch (which) {
     case Field::gradient:
-      return part.reduced;
+      return cuts_gradients_ ? std::span(part.cut)
+                             : std::span(part.gradients).subspan(at(scope.first), at(scope.piece));
     case Field::master:
       return part.master;
     case Field::first_moment:
@@ -212,10 +234,22 @@ std::vector<typename UnitState<T>::Sum>& UnitState<T>::field(Part& part, Field w
 }
 
 template <class T>
+std::int64_t UnitState<T>::bytes() const {
+  std::int64_t sum = 0;
+  for (const Part& part : parts_) {
+    sum += bytes_of(part.parameters) + bytes_of(part.own);
+    for (const std::vector<Sum>* each :
+         {&part.gradients, &part.cut, &part.master, &part.first_moment, &part.second_moment})
+      sum += bytes_of(*each);
+  }
+  return sum;
+}
+
+template <class T>
 void UnitState<T>::put(Field which, std::size_t weight, std::span<double> whole) const {
   const auto [s, place] = flat_.where[weight];
   if (!flat_.scopes[s].counts) return;
-  const std::vector<Sum>& from = field(const_cast<Part&>(parts_[s]), which);
+  const std::span<const Sum> from = field(s, which);
   visit_piece(s, place, [&](const Run& run, std::int64_t local, std::int64_t global, std::int64_t count) {
     if (run.owned) std::copy_n(from.begin() + local, count, whole.begin() + global);
   });
@@ -224,7 +258,7 @@ void UnitState<T>::put(Field which, std::size_t weight, std::span<double> whole)
 template <class T>
 void UnitState<T>::take(Field which, std::size_t weight, std::span<const double> whole) {
   const auto [s, place] = flat_.where[weight];
-  std::vector<Sum>& to = field(parts_[s], which);
+  const std::span<Sum> to = field(s, which);
   visit_piece(s, place, [&](const Run&, std::int64_t local, std::int64_t global, std::int64_t count) {
     std::transform(whole.begin() + global, whole.begin() + global + count, to.begin() + local,
                    [](double value) { return static_cast<Sum>(value); });

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "kernels/backend/messages.hpp"
@@ -43,22 +44,31 @@ class UnitState {
   void put(Field field, std::size_t weight, std::span<double> whole) const;
   void take(Field field, std::size_t weight, std::span<const double> whole);
   void refresh();  // parameters from the master weights
+  std::int64_t bytes() const;
 
  private:
   struct Part {
     std::vector<T> parameters;  // padded; empty while released
     std::vector<T> own;         // the piece, where parameters are released
-    std::vector<Sum> gradients, reduced, master, first_moment, second_moment;
+    // Whole, padded, from the first to the reduction, which leaves the piece; kept where it is not cut off.
+    std::vector<Sum> gradients;
+    std::vector<Sum> cut;  // the piece, where gradients are
+    std::vector<Sum> master, first_moment, second_moment;
   };
   using Visit = std::function<void(const Run&, std::int64_t local, std::int64_t global, std::int64_t count)>;
   // Runs of a weight as far as this rank's piece holds them; local counts from the piece's start.
   void visit_piece(std::size_t scope, std::size_t weight, const Visit& visit) const;
-  std::vector<Sum>& field(Part& part, Field which) const;
+  std::span<Sum> field(std::size_t scope, Field which);
+  std::span<const Sum> field(std::size_t scope, Field which) const {
+    return const_cast<UnitState*>(this)->field(scope, which);
+  }
+  std::span<Sum> reduced(std::size_t scope) { return field(scope, Field::gradient); }
+  std::span<const Sum> reduced(std::size_t scope) const { return field(scope, Field::gradient); }
   void initialise(const Settings& settings);
   T* own(std::size_t scope);
 
   FlatUnit flat_;
-  bool cuts_parameters_, cuts_optimizer_;
+  bool cuts_parameters_, cuts_gradients_;
   std::array<Part, 2> parts_;
 };
 

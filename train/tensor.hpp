@@ -9,6 +9,12 @@
 
 namespace tw::train {
 
+// Of the buffer that is there.
+template <class X>
+std::int64_t bytes_of(const std::vector<X>& buffer) {
+  return static_cast<std::int64_t>(buffer.capacity() * sizeof(X));
+}
+
 template <class T>
 struct Tensor {
   using Sum = cpu::Acc<T>;
@@ -21,6 +27,9 @@ struct Tensor {
 
   Tensor(std::int64_t r, std::int64_t w) : rows(r), width(w) {}
   std::int64_t size() const { return rows * width; }
+  std::int64_t bytes() const {
+    return bytes_of(data) + bytes_of(sums) + bytes_of(experts) + bytes_of(weights);
+  }
   cpu::Rows<const T> view(std::int64_t column = 0) const { return {data.data() + column, width}; }
   cpu::Rows<T> view(std::int64_t column = 0) { return {data.data() + column, width}; }
 };

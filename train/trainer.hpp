@@ -7,19 +7,22 @@
 #include <map>
 #include <utility>
 
+#include "costmodel/program/view.hpp"
 #include "topology/check.hpp"
-#include "train/operations.hpp"
 #include "train/recorder.hpp"
+#include "train/view.hpp"
 
 namespace tw::train {
 
 template <class E>
 concept Engine = requires(E& engine, const Step& step, typename E::Call& call, typename E::Value value) {
-  engine.op(step, call);                     // fills call.writes
+  engine.op(step, call);                     // fills call.writes; may take from call.reads
   engine.act(step);                          // gather ... update
   engine.send(step, value, std::int32_t{});  // boundary between two chunks
   { engine.receive(step, std::int32_t{}) } -> std::same_as<typename E::Value>;
   engine.forget(std::int32_t{}, std::int32_t{});  // unit, micro-batch: nothing is read again
+  { value->bytes() } -> std::same_as<std::int64_t>;
+  { engine.state_bytes() } -> std::same_as<std::int64_t>;  // of all units now
 };
 
 template <Engine E>
@@ -32,12 +35,13 @@ class Trainer {
   void step() {
     engine_.begin_step();
     recorder_.begin();
+    recorder_.states(engine_.state_bytes());
     for (const Step& step : view_.steps()) {
       play(step);
       recorder_.mark(step);
     }
     engine_.end_step();
-    TW_CHECK(frames_.empty());
+    TW_CHECK(frames_.empty() && !handed_);
   }
 
  private:
@@ -50,38 +54,50 @@ class Trainer {
   void play(const Step& step) {
     switch (step.action) {
       case Action::receive:
-        handed_ = engine_.receive(step, step.backward ? step.chunk : step.chunk - 1);
-        return;
+        hand_on(engine_.receive(step, step.backward ? step.chunk : step.chunk - 1));
+        return recorder_.live(handed_->bytes());
       case Action::send:
         engine_.send(step, handed_, step.backward ? step.chunk - 1 : step.chunk);
-        handed_ = {};
-        return;
+        return let_go(handed_);
       case Action::op:
         return operation(step);
       default:
-        return engine_.act(step);
+        engine_.act(step);
+        recorder_.states(engine_.state_bytes());
     }
   }
 
   void operation(const Step& step) {
     const LayerWork& work = *view_.units()[static_cast<std::size_t>(step.unit)].work;
     Frame& frame = frame_of(step, work);
-    const OperandList& list = step.backward ? work.operands.backward : work.operands.forward;
-    typename E::Call call{list[static_cast<std::size_t>(step.op)], work, step.unit, step.microbatch, {}, {}};
-    for (const std::int16_t id : call.io.reads) call.reads.push_back(id < 0 ? Value{} : at(frame, id));
-    call.writes.resize(call.io.writes.size());
-    engine_.op(step, call);
-    for (std::size_t i = 0; i < call.io.writes.size(); ++i)
-      put(frame, work, call.io.writes[i], std::move(call.writes[i]));
-    const std::int16_t handed = step.backward ? work.operands.input_gradient : work.operands.output;
-    for (const std::int16_t id : call.io.writes) {
-      if (id == handed) hand_on(frame, work, id);
-    }
-    for (const std::int16_t id : step.frees) drop(frame, work, id);
+    run(step, work, frame);
     if (--frame.left > 0) return;
-    for (std::size_t id = 0; id < frame.values.size(); ++id) drop(frame, work, static_cast<std::int16_t>(id));
+    for (Value& value : frame.values) let_go(value);
     engine_.forget(step.unit, step.microbatch);
     frames_.erase({step.unit, step.microbatch});
+  }
+
+  void run(const Step& step, const LayerWork& work, Frame& frame) {
+    const OperandList& list = step.backward ? work.operands.backward : work.operands.forward;
+    const Operands& io = list[static_cast<std::size_t>(step.op)];
+    typename E::Call call{io, work, step.unit, step.microbatch, {}, {}};
+    for (const std::int16_t id : io.reads) call.reads.push_back(id < 0 ? Value{} : at(frame, id));
+    call.writes.resize(io.writes.size());
+    const auto free_all = [&] {
+      for (const std::int16_t id : step.frees) let_go(at(frame, id));
+    };
+    if (writes_over(io)) free_all();
+    engine_.op(step, call);
+    recorder_.states(engine_.state_bytes());
+    for (std::size_t i = 0; i < io.writes.size(); ++i) {
+      Value& value = call.writes[i];
+      if (!value) continue;
+      recorder_.live(value->bytes());
+      hands_on(step, work, io.writes[i]) ? hand_on(std::move(value))
+                                         : void(at(frame, io.writes[i]) = std::move(value));
+    }
+    call.reads.clear();
+    free_all();
   }
 
   // A layer's first operation takes what the one before it handed on; so does its backward.
@@ -91,38 +107,36 @@ class Trainer {
     if (made) {
       frame.values.resize(work.operands.values.size());
       frame.left = work.forward.size() + work.backward.size();
-      if (work.operands.input >= 0) put(frame, work, work.operands.input, std::exchange(handed_, {}));
+      take_over(frame, work.operands.input);
     }
-    if (step.backward && !std::exchange(frame.backward, frame.backward || step.backward) &&
-        work.operands.output_gradient >= 0)
-      put(frame, work, work.operands.output_gradient, std::exchange(handed_, {}));
+    if (step.backward && !std::exchange(frame.backward, true))
+      take_over(frame, work.operands.output_gradient);
     return frame;
   }
 
   Value& at(Frame& frame, std::int16_t id) { return frame.values[static_cast<std::size_t>(id)]; }
-  void put(Frame& frame, const LayerWork& work, std::int16_t id, Value value) {
-    if (!value) return;
-    at(frame, id) = std::move(value);
-    recorder_.live(work.operands.values[static_cast<std::size_t>(id)].bytes());
+  void hand_on(Value value) {
+    TW_CHECK(!handed_);
+    handed_ = std::move(value);
   }
-  void drop(Frame& frame, const LayerWork& work, std::int16_t id) {
-    if (!at(frame, id)) return;
-    at(frame, id) = {};
-    recorder_.live(-work.operands.values[static_cast<std::size_t>(id)].bytes());
+  void take_over(Frame& frame, std::int16_t id) {
+    if (id >= 0) at(frame, id) = std::exchange(handed_, {});
+  }
+  void let_go(Value& value) {
+    if (!value) return;
+    recorder_.live(-value->bytes());
+    value = {};
   }
   // The loss stays: the backward of the head reads it.
-  void hand_on(Frame& frame, const LayerWork& work, std::int16_t id) {
-    handed_ = at(frame, id);
-    const bool loss = id == work.operands.output && work.operands.input >= 0 && reads_again(work, id);
-    if (!loss) drop(frame, work, id);
-  }
-  static bool reads_again(const LayerWork& work, std::int16_t id) {
+  static bool hands_on(const Step& step, const LayerWork& work, std::int16_t id) {
+    if (step.backward) return id == work.operands.input_gradient;
+    if (id != work.operands.output) return false;
     for (const Operands& op : work.operands.backward) {
       for (const std::int16_t read : op.reads) {
-        if (read == id) return true;
+        if (read == id) return false;
       }
     }
-    return false;
+    return true;
   }
 
   const View& view_;

@@ -2,6 +2,7 @@
 // ep and each expert over etp, folded independently of attention (Liu et al. 2025, arXiv 2504.14960);
 // optional shared experts beside them (DeepSeekMoE, arXiv 2401.06066).
 #include <algorithm>
+#include <cmath>
 
 #include "costmodel/blocks/block.hpp"
 #include "costmodel/blocks/ffn.hpp"
@@ -72,7 +73,8 @@ TensorId route(Builder& b, const Moe& moe, TensorId tokens) {
                       .backward_bytes = 3 * scores,
                       .keeps_output = true,
                       .launches = 4,
-                      .routes = true},
+                      .routes = true,
+                      .kept_bytes = std::llround(scores)},  // all probabilities, for their gradient
                      {logits});
 }
 

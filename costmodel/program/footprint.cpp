@@ -180,14 +180,18 @@ class Walk {
 
 }  // namespace
 
+// What is whole has the padding that makes equal pieces.
 StateBytes state_bytes(const Program& program, std::int32_t stage, std::int32_t unit) {
   const LocalElements local = local_elements(*program.units(stage)[static_cast<std::size_t>(unit)].work);
   const Layout& layout = program.input().layout;
   const StateMechanisms& s = state_of(program.input().profile, layout.zero);
   const Rank rank = any_rank(program, stage);
-  const std::int64_t whole = local.attention + local.expert;
-  const std::int64_t cut = part(local.attention, program.shard_group(rank, Scope::attention).size()) +
-                           part(local.expert, program.shard_group(rank, Scope::expert).size());
+  std::int64_t whole = 0, cut = 0;
+  for (const Scope scope : {Scope::attention, Scope::expert}) {
+    const std::size_t ranks = program.shard_group(rank, scope).size();
+    const std::int64_t piece = part(scope == Scope::attention ? local.attention : local.expert, ranks);
+    cut += piece, whole += piece * static_cast<std::int64_t>(ranks);
+  }
   const auto bytes = [&](DType dtype, bool is_cut) { return (is_cut ? cut : whole) * size_of(dtype); };
   StateBytes out;
   out.parameters = bytes(s.low_precision_copy ? DType::bf16 : s.master, program.cuts_parameters());

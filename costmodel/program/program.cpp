@@ -172,8 +172,10 @@ std::int64_t Program::first_sequence(Rank rank, std::int64_t microbatch) const {
   return (grid_.coordinate(rank, Dim::dp) * microbatches_ + microbatch) * input_.layout.mb;
 }
 
-// Mechanisms whose operations do not say yet what they read and write.
-void refuse_unwritten(const Profile& profile) {
+// Mechanisms whose operations do not say yet what they read and write, and modules that no unit holds.
+void refuse_unwritten(const Model& model, const Profile& profile) {
+  if (model.mtp_layers > 0)
+    throw InputError(model.name, "model", "multi-token prediction cannot be run as a program");
   const KernelMechanisms& k = profile.kernels;
   const char* what = k.tp_overlap ? "tp_overlap" : k.dropout ? "dropout" : nullptr;
   if (!k.merged_projections) what = "separate projections";
@@ -185,7 +187,7 @@ void refuse_unwritten(const Profile& profile) {
 
 Program::Program(ProgramInput input) : input_(std::move(input)), grid_(input_.layout) {
   input_.job.model = &input_.model;
-  refuse_unwritten(input_.profile);
+  refuse_unwritten(input_.model, input_.profile);
   const std::string broken = illegal_because(input_.layout, input_.job);
   if (!broken.empty()) throw InputError("layout", to_string(input_.layout), broken);
   microbatches_ = tw::microbatches(input_.layout, input_.job);

@@ -69,6 +69,7 @@ class FaultyEngine {
   void send(const Step& step, const Value& value, std::int32_t boundary);
   Value receive(const Step& step, std::int32_t boundary);
   void forget(std::int32_t unit, std::int32_t microbatch) { inner_.forget(unit, microbatch); }
+  std::int64_t state_bytes() const { return inner_.state_bytes(); }
   const Losses& losses() const { return inner_.losses(); }
   double gradient_norm() const { return inner_.gradient_norm(); }
   std::vector<double> collect(Field field, const NamedWeight& weight) {

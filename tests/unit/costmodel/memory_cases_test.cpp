@@ -104,8 +104,9 @@ TEST(KeptBytes, UnfusedAttentionKeepsScores) {
 
 // Mixtral-8x7B, tp 1, ep 4, etp 2: T = 4096 tokens, h 4096, ffn 14336, top-2, two experts a rank. Attention
 // of one rank keeps x, normed, q k v (4096 + 2*1024 features), context, lse. Experts: x, normed, scores
-// (2 of 8 bytes), rows of both ranks of etp 2*T*2, gathered again in the backward but sorted by expert, so
-// kept whole; gate and up of half the ffn, and their product. MoE ranks: T*2*2 rows of etp.
+// (2 of 8 bytes; probabilities of all 8 in fp32), rows of both ranks of etp 2*T*2, gathered again in the
+// backward but sorted by expert, so kept whole; gate and up of half the ffn, and their product. MoE ranks:
+// T*2*2 rows of etp.
 TEST(KeptBytes, ExpertsWithExpertTensorParallelism) {
   const Model model = load_model("mixtral-8x7b");
   const Profile profile = test::megatron();
@@ -113,7 +114,7 @@ TEST(KeptBytes, ExpertsWithExpertTensorParallelism) {
   key.ep = 4, key.etp = 2;
   const std::int64_t t = 4096, h = 4096, rows = 2 * t * 2, half = 14336 / 2;
   const std::int64_t attention = 2 * t * (h + h + (h + 2048) + h) + 4 * 32 * t;
-  const std::int64_t moe = 2 * t * (h + h) + 16 * t + 2 * rows * (h + 2 * half + half);
+  const std::int64_t moe = 2 * t * (h + h) + (16 + 4 * 8) * t + 2 * rows * (h + 2 * half + half);
   EXPECT_EQ(emit_layer({&model, &profile, key, 4096, {}}, model.kinds[0]).kept_bytes, attention + moe);
 }
 

@@ -31,9 +31,10 @@
 //   over tp.
 // Kept (section 4.1 without dropout, flash attention keeps no scores), bytes:
 //   x S, normed S, q k v rotated 512*512*2 = W, context 512*256*2 = S, its log-sum-exp 4*512*4 = 8192,
-//   x after attention S, normed S, 256 x 2 (probability, index) of 8 bytes 4096, expert input W,
+//   x after attention S, normed S, 256 x 2 (probability, index) of 8 bytes 4096, all 256 x 8 probabilities
+//   in fp32 for the softmax's gradient 8192, expert input W,
 //   gate and up 512*2048*2 = 2097152, SwiGLU output 512*1024*2 = 1048576. In all
-//   5*262144 + 2*524288 + 2097152 + 1048576 + 8192 + 4096 = 5517312.
+//   5*262144 + 2*524288 + 2097152 + 1048576 + 8192 + 4096 + 8192 = 5525504.
 // States (Rajbhandari et al. 2020, arXiv 1910.02054): attention weights are the same on cp x dp = 4
 //   ranks, experts on edp = tp*cp*dp/(ep*etp) = 8/4 = 2. On a rank: attention 512 + 262144 + 131072 + 512
 //   + 4096 = 398336, experts 2097152 + 1048576 = 3145728. Gathered in bf16: 796672 and 6291456 bytes;

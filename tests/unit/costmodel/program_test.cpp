@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <set>
 
+#include "tests/support/small_models.hpp"
+#include "topology/json.hpp"
+
 namespace tw {
 namespace {
 
@@ -151,6 +154,13 @@ TEST(Program, ZigzagTags) {
   for (const RowTag& tag : program.tags(Rank(0)))
     text += std::to_string(tag.sequence) + ":" + std::to_string(tag.position) + " ";
   EXPECT_EQ(text, "0:0 0:1 0:6 0:7 1:0 1:1 1:6 1:7 ");
+}
+
+// The modules that predict further tokens are priced and weighed, but no unit holds them.
+TEST(Program, RefusesMultiTokenPrediction) {
+  Model model = small_model(false, 2);
+  model.mtp_layers = 1;
+  EXPECT_THROW(Program(small_input(model, "dp=1", 1, 1)), InputError);
 }
 
 }  // namespace
