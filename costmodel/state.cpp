@@ -232,6 +232,12 @@ KindState kind_state(const KindPass& pass, const LocalWeights& weights, const Tr
       state_in_backward
           ? resolve(pass.backward, {both ? prefetch : nullptr, when.reduce_every ? under : nullptr}, slowdown)
           : pass.b;
+  // Reductions of every micro-batch that no gather waits behind queue up: a layer takes at least its own.
+  if (when.reduce_every && under && !both) {
+    PricedOp queued = reduce;
+    queued.seconds = std::max(0.0, reduce.seconds - out.b.seconds);
+    wait_for(out.b, queued);
+  }
   if (when.gather_every && !prefetch) wait_for(out.f, gather), wait_for(out.b, t.again(gather));
   if (when.reduce_every && !under) wait_for(out.b, reduce);
   add_copies(out, weights, t, when);

@@ -53,6 +53,7 @@ class Filler {
     std::vector<Layout> all =
         varied({base_}, sizes(l_.tp, "tp", powers_up_to(ask_.job.gpus >= 8 ? 8 : ask_.job.gpus)),
                [](Layout& l, std::int32_t v) { l.tp = v; });
+    fill_etp(all);
     all = varied(all, sizes(l_.pp, "pp", powers_up_to(16)), [](Layout& l, std::int32_t v) { l.pp = v; });
     all = varied(all, sizes(l_.ep, "ep", expert_sizes()), [](Layout& l, std::int32_t v) { l.ep = v; });
     all = varied(all, vpps(), [](Layout& l, std::int32_t v) { l.vpp = v; });
@@ -87,15 +88,20 @@ class Filler {
   }
 
   bool read_words() {
-    base_.cp = l_.cp.value_or(1), base_.etp = l_.etp.value_or(1);
-    if (ask_.job.model->has_moe() && !l_.etp)
-      filled_.push_back("layout.etp: 1, as Megatron-Core's recipes have");
+    base_.cp = l_.cp.value_or(1);
     const std::int32_t year = ask_.row.year.value_or(2025);
     base_.precision = read_precision_words(l_.precision, year, ask_.blackwell);
     if (l_.precision.empty()) filled_.push_back("layout.precision: bf16");
     fill_sp(year);
     fill_ways();
     return fill_zero() && fill_schedule() && fill_recompute();
+  }
+
+  void fill_etp(std::vector<Layout>& all) {
+    const bool by_tp = *ask_.rule.etp_is_tp && !l_.etp;
+    for (Layout& layout : all) layout.etp = by_tp ? layout.tp : l_.etp.value_or(1);
+    if (ask_.job.model->has_moe() && !l_.etp)
+      filled_.push_back(by_tp ? "layout.etp: tp by its source" : "layout.etp: 1 by its source");
   }
 
   void fill_sp(std::int32_t year) {

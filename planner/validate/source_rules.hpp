@@ -27,13 +27,14 @@ struct SourceRule {
   std::optional<std::int32_t> zero;      // where the row does not say
   std::optional<std::string> recompute;  // the same
   std::optional<bool> sp;
+  Defaulted<bool> etp_is_tp;  // experts are cut by tp where the row does not say; else they are whole
   std::optional<std::int32_t> vocab, vpp, micro_batch;
   std::optional<double> capacity_factor;
   std::optional<std::string> memory;     // which memory a row means that does not say: reserved, ...
   std::optional<std::string> attention;  // kernel that the source names, whatever the profile has
   std::string source;
 };
-TW_DESCRIBE(SourceRule, match, frameworks, flops, zero, recompute, sp, vocab, vpp, micro_batch,
+TW_DESCRIBE(SourceRule, match, frameworks, flops, zero, recompute, sp, etp_is_tp, vocab, vpp, micro_batch,
             capacity_factor, memory, attention, source);
 
 // Words in a row's notes that say a mechanism.

@@ -14,7 +14,7 @@ void check_case(const JsonView& at, const StudyCase& one, Quantity compare) {
   if (kinds != 1) at.fail("must have one of step, ring, loss and tensors");
   const Figures& m = one.measured;
   const bool there = (compare == Quantity::unique_tokens && m.unique_tokens_per_s) ||
-                     (compare == Quantity::tokens && m.tokens_per_s) ||
+                     (compare == Quantity::tokens && m.tokens_per_s) || (compare == Quantity::mfu && m.mfu) ||
                      (compare == Quantity::time && m.time) || (compare == Quantity::memory && m.memory) ||
                      (compare == Quantity::fits && m.fits);
   if (!there) at.at("measured").fail("does not have what the study compares");

@@ -14,11 +14,12 @@
 namespace tw::validate {
 
 // What is compared, and whether more of it is better.
-enum class Quantity : std::uint8_t { unique_tokens, tokens, time, memory, fits };
+enum class Quantity : std::uint8_t { unique_tokens, tokens, mfu, time, memory, fits };
 constexpr auto enum_names(const Quantity*) {
-  return std::array<std::pair<Quantity, std::string_view>, 5>{
+  return std::array<std::pair<Quantity, std::string_view>, 6>{
       {{Quantity::unique_tokens, "unique_tokens_per_s"},
        {Quantity::tokens, "tokens_per_s"},
+       {Quantity::mfu, "mfu"},
        {Quantity::time, "time"},
        {Quantity::memory, "memory"},
        {Quantity::fits, "fits"}}};
@@ -29,11 +30,13 @@ struct StepCase {
   std::string model, cluster, framework, layout;
   std::int64_t global_batch = 0;
   std::int32_t seq = 0;
-  Defaulted<std::int32_t> vocab{0};  // where the run changed the model's; 0: as it is
+  Defaulted<double> capacity_factor{0};  // of routed layers; 0: dropless
+  Defaulted<std::int32_t> vocab{0};      // where the run changed the model's; 0: as it is
   Defaulted<Training> training;
   std::optional<JsonView> mechanisms;  // of the framework's profile, changed for this case
 };
-TW_DESCRIBE(StepCase, model, cluster, framework, layout, global_batch, seq, vocab, training, mechanisms);
+TW_DESCRIBE(StepCase, model, cluster, framework, layout, global_batch, seq, capacity_factor, vocab, training,
+            mechanisms);
 
 // Attention alone over a ring of ranks, forward and backward. Beside the kernels, PyTorch merges blocks
 // of the context and adds up gradients: bytes of one element of q and block, read and written.
@@ -65,12 +68,12 @@ struct Held {
 TW_DESCRIBE(Held, what, rows, columns, bytes, times);
 
 struct Figures {
-  std::optional<double> tokens_per_s, unique_tokens_per_s;
+  std::optional<double> tokens_per_s, unique_tokens_per_s, mfu;
   std::optional<Seconds> time;
   std::optional<Bytes> memory;
   std::optional<bool> fits;
 };
-TW_DESCRIBE(Figures, tokens_per_s, unique_tokens_per_s, time, memory, fits);
+TW_DESCRIBE(Figures, tokens_per_s, unique_tokens_per_s, mfu, time, memory, fits);
 
 struct StudyCase {
   std::string name;

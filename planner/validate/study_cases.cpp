@@ -68,7 +68,9 @@ void predict_step(const StepCase& s, Quantity compare, PredictedCase& out) {
     throw InputError("study", "layout", why);
   const std::string unpriced = unpriced_because(layout.precision, bench.cluster.device, bench.calibration);
   if (!unpriced.empty()) throw InputError("study", "layout", unpriced);
-  Evaluator evaluator(job, bench.machine, {});
+  EvaluatorSettings settings;
+  settings.routing.capacity_factor = *s.capacity_factor;
+  Evaluator evaluator(job, bench.machine, settings);
   const Prediction p = predict(evaluator, layout);
   out.step_time_s = p.cost.step_seconds;
   out.memory_gib = in_gib(Bytes(p.cost.memory.total()));
@@ -81,6 +83,9 @@ void predict_step(const StepCase& s, Quantity compare, PredictedCase& out) {
       break;
     case Quantity::tokens:
       out.predicted = p.tokens_per_s;
+      break;
+    case Quantity::mfu:
+      out.predicted = p.mfu;
       break;
     case Quantity::time:
       out.predicted = p.cost.step_seconds;
@@ -148,6 +153,8 @@ double measured_of(const Figures& m, Quantity compare) {
       return *m.unique_tokens_per_s;
     case Quantity::tokens:
       return *m.tokens_per_s;
+    case Quantity::mfu:
+      return *m.mfu;
     case Quantity::time:
       return m.time->value;
     case Quantity::memory:
@@ -203,7 +210,8 @@ void sum_errors(AnsweredStudy& out) {
 }  // namespace
 
 bool more_is_better(Quantity compare) {
-  return compare == Quantity::unique_tokens || compare == Quantity::tokens || compare == Quantity::fits;
+  return compare == Quantity::unique_tokens || compare == Quantity::tokens || compare == Quantity::mfu ||
+         compare == Quantity::fits;
 }
 
 PredictedCase predict_case(const StudyCase& one, Quantity compare) {

@@ -14,6 +14,8 @@ std::string figure(double value, Quantity compare) {
     case Quantity::unique_tokens:
     case Quantity::tokens:
       return fmt::format("{:.0f} tokens/s", value);
+    case Quantity::mfu:
+      return fmt::format("{:.1f}% MFU", kPerCent * value);
     case Quantity::time:
       return value < 1 ? fmt::format("{:.2f} ms", in_ms(Seconds(value))) : fmt::format("{:.3f} s", value);
     case Quantity::memory:

@@ -89,6 +89,24 @@ TEST(Mechanisms, OneGatherForEachTensor) {
   EXPECT_EQ(four.reduce, one.reduce);
 }
 
+// Gathers that nothing hides come on top; reductions run under the backward, which takes no less than they.
+TEST(Mechanisms, ReductionsQueueUpBehindExposedGathers) {
+  const auto network = [](double gathered) {
+    return [=](Profile& x) { x.state.overlap_gather = false, x.state.regathered = gathered; };
+  };
+  const KindState sharded = layer_state(network(0), 3), whole = layer_state(network(0), 1);
+  EXPECT_NEAR(sharded.f.seconds, whole.f.seconds + sharded.gather, 1e-12);
+  EXPECT_GE(sharded.b.seconds, std::max(whole.b.seconds, sharded.reduce) + sharded.gather - 1e-12);
+  const KindState slow = layer_state(
+      [&](Profile& x) {
+        network(0)(x);
+        x.state.reduce_rank_ops = 1e4;  // 8 ranks * 1e4 operations of the host: far beyond any backward
+      },
+      3);
+  EXPECT_GT(slow.reduce, 10 * whole.b.seconds);
+  EXPECT_NEAR(slow.b.seconds, slow.reduce + slow.gather, 1e-12);
+}
+
 // Lists of one tensor for each of 8 ranks: two operations a rank and gather, three a rank and reduction.
 TEST(Mechanisms, ListsOfOneTensorPerRank) {
   const auto apart = [](Profile& x) {

@@ -217,6 +217,25 @@ TEST(ValidateCompare, FlopConventions) {
   EXPECT_NEAR(counted_flops(gpt, 2048, FlopsConvention::full).value - causal, 6 * l * s * h, 1e-3 * causal);
 }
 
+// Without folding experts are cut by tp; a row that says etp keeps its own.
+TEST(ValidateFill, ExpertsAreCutByTpWhereTheirSourceSaysSo) {
+  Row row = named("mixtral-8x22b");
+  row.layout.tp = 2, row.layout.ep = 8, row.layout.pp = 1, row.layout.micro_batch = 1, row.layout.zero = "1";
+  const Case mixtral("mixtral-8x22b", 128, 256);
+  SourceRule rule;
+  const auto etp_of = [&](bool by_tp) {
+    rule.etp_is_tp = by_tp;
+    std::vector<std::string> filled;
+    const Profile profile = load_profile("megatron-2024");
+    const FilledLayouts out = fill_layouts({row, rule, {}, profile, mixtral.job, false}, filled);
+    return out.layouts.empty() ? 0 : out.layouts.front().etp;
+  };
+  EXPECT_EQ(etp_of(true), 2);
+  EXPECT_EQ(etp_of(false), 1);
+  row.layout.etp = 4;
+  EXPECT_EQ(etp_of(true), 4);
+}
+
 TEST(ValidateFill, SourcesSayTheirFramework) {
   Scenarios scenarios;
   const SourceRules& rules = scenarios.rules();
