@@ -190,8 +190,9 @@ void Builder::backward_ops(Node& node) {
       made = attention_ops(node, work_.backward, {before, -1, gradient.value}, true, node.term);
       break;
     default:
-      op.work = Elementwise{Bytes(std::llround(node.pointwise.backward_bytes))};
-      op.launches = node.pointwise.launches;
+      op.work = pointwise_work(node.pointwise.backward_bytes, node.pointwise.backward_flops);
+      op.launches =
+          node.pointwise.backward_launches > 0 ? node.pointwise.backward_launches : node.pointwise.launches;
       op.routings = node.pointwise.routes ? 2 : 0;  // both gradients: as many kernels again
       made = {{push(work_.backward, op, before, operands)}, -1};
   }

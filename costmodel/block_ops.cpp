@@ -201,7 +201,7 @@ Builder::Ready Builder::forward_ops(const Node& node, OpList& list, bool replay)
       op.work = Elementwise{Bytes(3 * local_bytes(node.output) + node.pointwise.kept_bytes)};
       break;
     case Kind::pointwise:
-      op.work = Elementwise{Bytes(std::llround(node.pointwise.forward_bytes))};
+      op.work = pointwise_work(node.pointwise.forward_bytes, node.pointwise.forward_flops);
       op.launches = node.pointwise.launches;
       op.routings = node.pointwise.routes ? 1 : 0;
       break;

@@ -173,6 +173,11 @@ void Builder::replay_for(const Node& reader) {
 void Builder::replay(std::int32_t index) {
   const Module wanted = checkpoint(nodes_[static_cast<std::size_t>(index)].module);
   const bool alone = !whole_layer() && discards_output(wanted);
+  // The up projections of latents are one checkpoint, whichever of them is read first.
+  const bool begun = wanted == Module::mla_up && std::any_of(nodes_.begin(), nodes_.end(), [](const Node& n) {
+                       return n.module == Module::mla_up && n.replayed;
+                     });
+  const std::size_t first = work_.backward.size();
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     Node& node = nodes_[i];
     const bool chosen = alone ? static_cast<std::int32_t>(i) == index : checkpoint(node.module) == wanted;
@@ -181,6 +186,7 @@ void Builder::replay(std::int32_t index) {
     for (const TensorId id : node.inputs) make_ready(id);
     at(node.output).ready = forward_ops(node, work_.backward, true);
   }
+  if (work_.backward.size() > first && !begun) ++work_.backward[first].checkpoints;
 }
 
 // A tensor that a replay reads: made again, or there since the forward.

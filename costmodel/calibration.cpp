@@ -170,6 +170,16 @@ Estimate Calibration::attention(const AttentionShape& shape) const {
   return estimate(time, CurveId::attention, kernel.curve->evidence, reach);
 }
 
+Estimate Calibration::scan(Flops flops, Bytes bytes) const {
+  const AttentionCurves& curves = data_->attention;
+  const AttentionKernelCurves& like = curves.scan.of == "cudnn" ? curves.cudnn : curves.flash2;
+  Estimate out = elementwise(bytes);
+  out.time = out.time + flops / (like.forward.rate * curves.scan.speed);
+  out.spread = std::hypot(out.spread, curves.scan.spread);
+  out.curve = CurveId::attention, out.provenance = Provenance::derived;
+  return out;
+}
+
 Estimate Calibration::elementwise(Bytes bytes) const {
   const MemoryCurve& curve = data_->elementwise;
   const Reach reach{

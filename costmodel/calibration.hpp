@@ -73,6 +73,8 @@ class Calibration {
   Estimate gemm(const GemmShape& shape) const;
   Estimate grouped_gemm(const GroupedGemmShape& shape) const;
   Estimate attention(const AttentionShape& shape) const;
+  // Chunks of a state-space scan: their products at the rate of an attention kernel, after their traffic.
+  Estimate scan(Flops flops, Bytes bytes) const;
   // A memory-bound operator that moves `bytes` (read + written) in one kernel.
   Estimate elementwise(Bytes bytes) const;
   // The same, of a kernel that writes a wider type than it reads.

@@ -38,7 +38,9 @@ double about(const Model& model, const LayerKind& kind) {
                        (2.0 * kind.attention.head_dim + 2.0 * kind.attention.value_dim);
   double ffn = kind.mlp ? kind.mlp->ffn : 0.0;
   if (kind.moe) ffn += static_cast<double>(kind.moe->experts) * kind.moe->ffn + kind.moe->shared_ffn;
-  return model.hidden * (heads + 3.0 * ffn);
+  const double scanned =
+      kind.mamba ? 4.0 * static_cast<double>(kind.mamba->inner() + kind.mamba->shared()) : 0;
+  return model.hidden * (heads + scanned + 3.0 * ffn);
 }
 
 }  // namespace
@@ -106,6 +108,18 @@ std::string Config::choice(std::string_view key, std::string_view absent,
     fail(key, fmt::format("unknown \"{}\"; understood: {}", printable(value), joined(legal)));
   }
   return value;
+}
+
+std::string Config::pattern(std::string_view key, std::string_view legal, std::int32_t length) {
+  const auto node = take(key);
+  if (!node) fail(key, "missing key: this family needs it");
+  const std::string text = node->string();
+  if (text.size() != static_cast<std::size_t>(length)) {
+    node->fail(fmt::format("must have one letter for each of the {} layers, has {}", length, text.size()));
+  }
+  if (const auto at = text.find_first_not_of(legal); at != std::string::npos)
+    node->fail(fmt::format("unknown \"{}\"; understood: {}", printable(text.substr(at, 1)), legal));
+  return text;
 }
 
 std::vector<std::int32_t> Config::indices(std::string_view key, std::int32_t below) {

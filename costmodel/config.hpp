@@ -27,6 +27,8 @@ class Config {
   std::optional<std::int32_t> size_or_null(std::string_view key, std::optional<std::int32_t> absent);
   bool flag(std::string_view key, bool absent);
   std::string choice(std::string_view key, std::string_view absent, const std::vector<std::string>& legal);
+  // One letter per layer, of those that are legal.
+  std::string pattern(std::string_view key, std::string_view legal, std::int32_t length);
   std::vector<std::int32_t> indices(std::string_view key, std::int32_t below);
   // Per layer, true where "sliding_attention"; nothing where the key is absent or null.
   std::optional<std::vector<bool>> sliding_layers(std::int32_t layers);

@@ -107,11 +107,12 @@ struct AttentionCurves {
   double other_dim_spread = 0;  // added in squares at another head size
   AttentionKernelCurves flash2, cudnn;
   ScaledKernel flash1, flash3;
+  ScaledKernel scan;  // products of a state-space scan
   UnfusedCurve unfused;
   std::string source;
 };
-TW_DESCRIBE(AttentionCurves, head_dim, exponential, other_dim_spread, flash2, cudnn, flash1, flash3, unfused,
-            source);
+TW_DESCRIBE(AttentionCurves, head_dim, exponential, other_dim_spread, flash2, cudnn, flash1, flash3, scan,
+            unfused, source);
 
 struct MemoryCurve {  // time = overhead + bytes / rate
   BytesPerSec rate;

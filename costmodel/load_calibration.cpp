@@ -55,6 +55,7 @@ void check_attentions(const JsonView& node, const AttentionCurves& curves) {
   }
   check_scaled(node.at("flash1"), curves.flash1);
   check_scaled(node.at("flash3"), curves.flash3);
+  check_scaled(node.at("scan"), curves.scan);
 }
 
 void check_link(const JsonView& node, const LinkCurve& curve) {

@@ -19,6 +19,13 @@ const Moe* Model::moe() const {
   return nullptr;
 }
 
+const Attention& Model::attention() const {
+  for (const LayerKind& kind : kinds) {
+    if (kind.attention.kind != AttentionKind::none) return kind.attention;
+  }
+  return kinds.front().attention;
+}
+
 void add_layer(Model& model, const LayerKind& kind) {
   auto found = std::find(model.kinds.begin(), model.kinds.end(), kind);
   const auto index = static_cast<std::uint8_t>(found - model.kinds.begin());

@@ -15,7 +15,8 @@ namespace tw {
 
 enum class AttentionKind : std::uint8_t {
   grouped,  // MHA, GQA, MQA: q, k, v projections by heads
-  latent    // MLA: low-rank q and kv (DeepSeek-V2, arXiv 2405.04434, section 2.1)
+  latent,   // MLA: low-rank q and kv (DeepSeek-V2, arXiv 2405.04434, section 2.1)
+  none      // a layer without attention
 };
 enum class QkNorm : std::uint8_t {
   none,
@@ -23,7 +24,7 @@ enum class QkNorm : std::uint8_t {
   full   // over all heads together: weights of heads*head_dim and kv_heads*head_dim (OLMoE)
 };
 enum class NormKind : std::uint8_t { rms, layer };  // layer: weight and bias
-enum class Positions : std::uint8_t { rotary, learned };
+enum class Positions : std::uint8_t { rotary, learned, none };
 
 struct Attention {
   AttentionKind kind = AttentionKind::grouped;
@@ -63,11 +64,26 @@ struct Moe {
   friend bool operator==(const Moe&, const Moe&) = default;
 };
 
-// One kind of layer. Exactly one of mlp and moe is set.
+// A Mamba-2 mixer (arXiv 2405.21060, section 7): `heads` of head_dim channels, each with a state of
+// head_dim x state; B and C are shared by the heads of a group.
+struct Mamba {
+  std::int32_t heads = 0, head_dim = 0;
+  std::int32_t groups = 1, state = 0;
+  std::int32_t conv = 4;  // taps of the causal convolution over x, B and C
+  bool conv_bias = true;
+  std::int32_t chunk = 128;  // tokens of one chunk of the scan
+  std::int64_t inner() const { return std::int64_t{heads} * head_dim; }
+  std::int64_t shared() const { return std::int64_t{groups} * state; }  // of B, and of C
+  friend bool operator==(const Mamba&, const Mamba&) = default;
+};
+
+// One kind of layer: a mixer and a feed-forward, or in a hybrid one of the two. At most one of mlp and
+// moe is set; without attention and mamba there is no mixer.
 struct LayerKind {
   Attention attention;
   std::optional<Mlp> mlp;
   std::optional<Moe> moe;
+  std::optional<Mamba> mamba = {};
   friend bool operator==(const LayerKind&, const LayerKind&) = default;
 };
 
@@ -89,7 +105,8 @@ struct Model {
     return kinds[layer_kind[static_cast<std::size_t>(index)]];
   }
   bool has_moe() const;
-  const Moe* moe() const;  // of the first MoE kind, nullptr if dense
+  const Moe* moe() const;              // of the first MoE kind, nullptr if dense
+  const Attention& attention() const;  // of the first kind that has any
   friend bool operator==(const Model&, const Model&) = default;
 };
 

@@ -57,6 +57,9 @@ Flops model_flops_per_token(const Model& model, std::int32_t seq) {
   double attention = 0;
   for (std::int32_t i = 0; i < model.layers(); ++i) {
     const Attention& a = model.layer(i).attention;
+    // A state takes B x and gives C h: one multiply-add each per element (arXiv 2405.21060, section 6).
+    if (const auto& m = model.layer(i).mamba)
+      attention += 3 * 2 * 2.0 * static_cast<double>(m->inner()) * m->state;
     const double pairs = causal_pairs(seq, a.window) / seq;  // keys per query, on average
     attention += 3 * 2 * pairs * a.heads * (a.head_dim + a.value_dim);
   }

@@ -37,6 +37,8 @@ std::uint64_t hash_of(const Op& op) {
       << a->pairs << static_cast<std::int64_t>(a->backward);
   } else if (const auto* m = std::get_if<Elementwise>(&op.work)) {
     h << m->bytes.count;
+  } else if (const auto* s = std::get_if<ScanWork>(&op.work)) {
+    h << s->flops.value << s->bytes.count;
   }
   return h.value();
 }
@@ -120,6 +122,7 @@ Estimate Pricer::kernel(const Op& op) {
   if (const auto* e = std::get_if<GroupedGemmShape>(&op.work)) out = k.grouped_gemm(*e);
   if (const auto* a = std::get_if<AttentionShape>(&op.work)) out = k.attention(*a);
   if (const auto* m = std::get_if<Elementwise>(&op.work)) out = k.elementwise(m->bytes);
+  if (const auto* s = std::get_if<ScanWork>(&op.work)) out = k.scan(s->flops, s->bytes);
   out.time = out.time * k.sustained(out.curve);
   if (out.curve == CurveId::gemm || out.curve == CurveId::grouped_gemm)
     out.time = out.time * k.library(*machine_.profile->kernels.gemm_library);
@@ -192,7 +195,7 @@ PricedOp Pricer::price(const Op& op, const PassLinks& links) {
     out.seconds *= machine_.calibration->network_slowdown();
   if (!host.graphs) {
     out.host = host.per_kernel.value * op.launches + host.per_linear.value * enters_linear(op) +
-               host.per_routing->value * op.routings;
+               host.per_routing->value * op.routings + host.per_checkpoint->value * op.checkpoints;
   }
   out.spread = static_cast<float>(estimate.spread);
   out.term = op.term;

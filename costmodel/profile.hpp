@@ -139,8 +139,9 @@ struct HostMechanisms {
   Seconds per_kernel;  // host time to issue one kernel through the framework
   Seconds per_linear;  // more for each direction of a linear module: its own code around the kernels
   Defaulted<Seconds>
-      per_routing;      // more for a routed layer: router and dispatcher code, twice in the backward
-  bool graphs = false;  // CUDA graphs: one launch per layer
+      per_routing;  // more for a routed layer: router and dispatcher code, twice in the backward
+  Defaulted<Seconds> per_checkpoint;           // more for each activation checkpoint that a backward replays
+  bool graphs = false;                         // CUDA graphs: one launch per layer
   std::int32_t sync_per_moe_layer = 0;         // forward, dropless dispatch reading counts
   Defaulted<std::int32_t> sync_per_expert{0};  // forward, a loop over local experts asking for their tokens
   std::int32_t sync_per_microbatch = 0;        // where the loss is: read back to check or to log it
@@ -148,8 +149,8 @@ struct HostMechanisms {
   std::int32_t sync_per_step = 0;
   Seconds per_step;  // host work between steps: data loader, logging, scheduler
 };
-TW_DESCRIBE(HostMechanisms, per_kernel, per_linear, per_routing, graphs, sync_per_moe_layer, sync_per_expert,
-            sync_per_microbatch, sync_per_send, sync_per_step, per_step);
+TW_DESCRIBE(HostMechanisms, per_kernel, per_linear, per_routing, per_checkpoint, graphs, sync_per_moe_layer,
+            sync_per_expert, sync_per_microbatch, sync_per_send, sync_per_step, per_step);
 
 struct MemoryMechanisms {
   double allocator_slack = 0;  // of activations and temporaries: fragmentation of a caching allocator

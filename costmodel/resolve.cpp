@@ -34,6 +34,8 @@ class Window {
   }
 
   double network_busy(bool tier) const { return busy_[tier]; }
+  double host_busy() const { return host_busy_; }
+  const PricedOp* longest_network() const { return longest_; }
 
  private:
   double& compute() { return free_[static_cast<std::size_t>(Stream::compute)]; }
@@ -75,8 +77,10 @@ class Window {
   }
 
   void count(const PricedOp& op, double gap, const PricedOp* cause) {
+    host_busy_ += op.host;
     if (op.stream != Stream::compute) {
       busy_[op.network_tier] += op.seconds;
+      if (!longest_ || op.seconds > longest_->seconds) longest_ = &op;
       return;
     }
     time_.terms.add(op.term, op.curve, op.seconds, op.spread);
@@ -94,11 +98,27 @@ class Window {
   std::array<double, kStreams> free_{};
   std::array<double, kMostOps> finish_;
   std::array<double, 2> busy_{};  // network stream: in-node, between nodes
-  double host_ = 0, began_ = 0;
+  double host_ = 0, began_ = 0, host_busy_ = 0;
+  const PricedOp* longest_ = nullptr;
   Wait output_, gathered_;
   bool counting_ = false;
   LayerTime time_;
 };
+
+// No layer is shorter than the work of one stream: a backlog of a few per cent holds compute back only
+// layers later than the window sees.
+void keep_up(LayerTime& time, const Window& window) {
+  const double network = window.network_busy(false) + window.network_busy(true);
+  if (const double over = network - time.seconds; over > 0) {
+    const PricedOp& op = *window.longest_network();
+    time.seconds += over;
+    time.terms.add(op.term, op.curve, over, op.spread);
+  }
+  if (const double over = window.host_busy() - time.seconds; over > 0) {
+    time.seconds += over;
+    time.terms.add(Term::host, CurveId::host, over, 0);
+  }
+}
 
 // State traffic shares the links of its tier with the layer's own collectives: together they cannot
 // take longer than the layer. The rest is exposed.
@@ -128,6 +148,7 @@ void share_links(LayerTime& time, const StateOps& state, const Window& window) {
 LayerTime resolve(const PricedList& list, const StateOps& state, double compute_slowdown) {
   Window window(list, state);
   LayerTime time = window.run();
+  keep_up(time, window);
   share_links(time, state, window);
   double beside = window.network_busy(false) + window.network_busy(true);
   for (const PricedOp* op : {state.gather, state.reduce}) beside += op ? op->seconds : 0;

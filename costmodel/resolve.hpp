@@ -1,6 +1,7 @@
 // Time of one layer in the middle of many: ops are listed in order over the streams, the host issues
 // them one by one, and the period of a three-layer window (the end of layer 3 minus the end of layer
-// 2) is the answer. The one place where overlap is decided for the closed form.
+// 2) is the answer, at least the work of each stream. The one place where overlap is decided for the closed
+// form.
 #pragma once
 
 #include <span>

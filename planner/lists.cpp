@@ -41,7 +41,7 @@ Listing models() {
     const Model model = load_model(name);
     const ParameterCount count = count_parameters(model);
     const Moe* moe = model.moe();
-    const Attention& attention = model.kinds.front().attention;
+    const Attention& attention = model.attention();
     out.rows.push_back({name, model.family, count_text(count.total), count_text(count.active),
                         std::to_string(model.layers()), std::to_string(model.hidden),
                         fmt::format("{}/{}", attention.heads, attention.kv_heads),

@@ -12,7 +12,10 @@ namespace tw::train {
 namespace {
 
 const char* unknown_in(const LayerKind& kind) {
+  if (kind.mamba) return "Mamba-2 layers";
   const Attention& a = kind.attention;
+  if (a.kind == AttentionKind::none || (!kind.mlp && !kind.moe))
+    return "layers of a mixer or a feed-forward alone";
   if (a.kind == AttentionKind::latent) return "latent attention";
   if (a.qkv_bias || a.out_bias) return "biases of attention";
   if (a.qk_norm == QkNorm::full) return "a norm over all heads together";
@@ -33,9 +36,9 @@ const char* unknown_in(const LayerKind& kind) {
 void refuse(const Model& model) {
   const char* what = nullptr;
   if (model.norm != NormKind::rms) what = "LayerNorm";
-  if (model.positions != Positions::rotary) what = "learned positions";
   if (model.mtp_layers > 0) what = "multi-token prediction";
   for (const LayerKind& kind : model.kinds) what = what ? what : unknown_in(kind);
+  if (!what && model.positions != Positions::rotary) what = "positions other than rotary";
   if (what)
     throw InputError(model.name, "model", fmt::format("{}: the trainer has no operator for it", what));
 }

@@ -62,15 +62,17 @@ struct PointwiseSpec {
   Operator what = Operator::norm;
   TensorSpec out;
   double forward_bytes = 0, backward_bytes = 0;  // per rank
+  double forward_flops = 0, backward_flops = 0;  // of a scan; 0: memory alone
   bool keeps_input = false;
   bool keeps_output = false;
   bool moves_rows = false;  // only reorders: the gradient passes in the placement it has, partial sums too
   Module module = Module::other;
   Term term = Term::elementwise;
   std::int16_t launches = 1;
-  bool routes = false;          // stands for a routed layer's router and dispatcher code on the host
-  std::int64_t kept_bytes = 0;  // beside the tensors it keeps: masks, copies in fp32
-  std::int16_t weight = -1;     // index among the layer's weights
+  std::int16_t backward_launches = 0;  // 0: as many
+  bool routes = false;                 // stands for a routed layer's router and dispatcher code on the host
+  std::int64_t kept_bytes = 0;         // beside the tensors it keeps: masks, copies in fp32
+  std::int16_t weight = -1;            // index among the layer's weights
   HeadShape heads = {};
 };
 

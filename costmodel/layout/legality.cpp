@@ -36,6 +36,14 @@ constexpr Rule kTable[] = {
      [](In in) {
        return fmt::format("heads {} not divisible by tp {}", heads_uneven(in)->attention.heads, in.layout.tp);
      }},
+    // A scan is cut by whole heads and by whole groups of them over tp, over cp by heads: its sequence
+    // stays whole (Megatron-Core mamba_mixer.py, mamba_context_parallel.py).
+    {"scan_heads", Link::pass, [](In in) { return scan_uneven(in) != nullptr; },
+     [](In in) {
+       const Mamba& mamba = *scan_uneven(in)->mamba;
+       return fmt::format("Mamba heads {} not divisible by tp*cp {}, or groups {} by tp", mamba.heads,
+                          wide(in.layout.tp) * in.layout.cp, mamba.groups);
+     }},
     // KV heads are cut, or each is copied to tp/kv_heads ranks; other ratios leave uneven work.
     {"kv_heads", Link::pass, [](In in) { return kv_uneven(in) != nullptr; },
      [](In in) {

@@ -19,7 +19,7 @@ enum class Link : std::uint8_t {
   pipe    // + schedule, order, full recomputation by layers
 };
 
-inline constexpr int kRules = 39;
+inline constexpr int kRules = 40;
 std::string_view rule_name(int rule);
 
 // The first broken rule in the order of the table, or -1.

@@ -52,6 +52,13 @@ inline const LayerKind* heads_uneven(In in) {
   return kind_where(in.model, [&](const LayerKind& k) { return k.attention.heads % in.layout.tp != 0; });
 }
 
+inline const LayerKind* scan_uneven(In in) {
+  const std::int64_t ranks = wide(in.layout.tp) * in.layout.cp;
+  return kind_where(in.model, [&](const LayerKind& k) {
+    return k.mamba && (k.mamba->heads % ranks != 0 || k.mamba->groups % in.layout.tp != 0);
+  });
+}
+
 // Latent attention expands its shared latent into as many k and v heads as q heads.
 inline bool has_kv_heads(const LayerKind& kind) {
   return kind.attention.kind == AttentionKind::grouped;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 namespace tw {
 namespace {
 
@@ -13,7 +15,7 @@ struct TermRow {
 constexpr TermRow kTermRows[] = {
     {Term::gemm, "gemm", "dense matrix products, forward and backward"},
     {Term::expert_gemm, "expert_gemm", "grouped matrix products of experts"},
-    {Term::attention, "attention", "attention kernels"},
+    {Term::attention, "attention", "attention kernels, state-space scans"},
     {Term::elementwise, "elementwise", "norms, activations, rotary, residuals, routing, permutation"},
     {Term::recompute, "recompute", "forward work done again in the backward"},
     {Term::embedding, "embedding", "embedding look-up and its gradient"},
@@ -70,6 +72,9 @@ struct Describe {
                        s.backward ? "backward" : "forward", s.batch, s.heads, s.kv_heads, s.q_len, s.kv_len,
                        s.head_dim, s.value_dim, s.pairs);
   }
+  std::string operator()(const ScanWork& s) const {
+    return fmt::format("scan flops={:.0f} bytes={}", s.flops.value, s.bytes.count);
+  }
   std::string operator()(const Elementwise& s) const {
     return fmt::format("elementwise bytes={}", s.bytes.count);
   }
@@ -92,6 +97,11 @@ std::string_view name_of(Term term) {
 }
 std::string_view help_of(Term term) {
   return kTermRows[static_cast<std::size_t>(term)].help;
+}
+
+Work pointwise_work(double bytes, double flops) {
+  const Bytes moved(std::llround(bytes));
+  return flops > 0 ? Work(ScanWork{Flops(flops), moved}) : Work(Elementwise{moved});
 }
 
 std::string to_string(const Op& op) {

@@ -52,6 +52,11 @@ enum class Module : std::uint8_t { other, core, attention, mlp, norm, moe_act, m
 struct Elementwise {
   Bytes bytes;  // read and written
 };
+// Chunks of a state-space scan: products of small matrices between reads and writes.
+struct ScanWork {
+  Flops flops;
+  Bytes bytes;
+};
 struct CollectiveWork {
   Collective kind = Collective::all_reduce;
   GroupKey group;
@@ -71,8 +76,10 @@ struct RingWork {
   std::int32_t hops = 0;
 };
 struct Synchronise {};  // the host waits for the device here
-using Work = std::variant<GemmShape, GroupedGemmShape, AttentionShape, Elementwise, CollectiveWork,
+using Work = std::variant<GemmShape, GroupedGemmShape, AttentionShape, Elementwise, ScanWork, CollectiveWork,
                           DispatchWork, RingWork, Synchronise>;
+// Of an operator that moves `bytes`, in a scan with products beside.
+Work pointwise_work(double bytes, double flops);
 
 struct Op {
   std::string_view name;
@@ -80,12 +87,13 @@ struct Op {
   Term term = Term::gemm;
   Stream stream = Stream::compute;
   Module module = Module::other;
-  bool weight_half = false;    // of the backward: may move to W where the schedule splits it
-  bool low_precision = false;  // a GEMM that an fp8 recipe runs in fp8
-  Math math = Math::bf16;      // of a GEMM
-  std::int16_t routings = 0;   // passes through a routed layer's router and dispatcher code on the host
-  std::int16_t launches = 1;   // kernels the host starts for it
-  double share = 1;            // of the work's time, where one op is issued in parts
+  bool weight_half = false;      // of the backward: may move to W where the schedule splits it
+  bool low_precision = false;    // a GEMM that an fp8 recipe runs in fp8
+  Math math = Math::bf16;        // of a GEMM
+  std::int16_t routings = 0;     // passes through a routed layer's router and dispatcher code on the host
+  std::int16_t checkpoints = 0;  // activation checkpoints whose replay begins here
+  std::int16_t launches = 1;     // kernels the host starts for it
+  double share = 1;              // of the work's time, where one op is issued in parts
   std::array<std::int16_t, 3> after = {-1, -1, -1};  // earlier ops of the list, beyond stream order
 };
 using OpList = std::vector<Op>;

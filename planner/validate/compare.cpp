@@ -44,8 +44,7 @@ std::string memory_kind(const Row& row, const SourceRule& rule) {
 Maybe<double> memory_gib(const Row& row) {
   if (!row.measured.memory_gb) return std::nullopt;
   if (mentions(row.memory_unit, "gib")) return *row.measured.memory_gb;
-  const auto bytes = parse_unit<Bytes>(fmt::format("{:.6f} GB", *row.measured.memory_gb));
-  return bytes.value ? Maybe<double>(in_gib(*bytes.value)) : std::nullopt;
+  return *row.measured.memory_gb * in_gib(*parse_unit<Bytes>("1 GB").value);
 }
 
 }  // namespace

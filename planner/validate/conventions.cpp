@@ -20,6 +20,7 @@ const std::vector<NamedModel> kNamed = {{{"deepseek", "v2lite"}, "deepseek-v2-li
                                         {{"qwen3", "30b"}, "qwen3-30b-a3b"},
                                         {{"qwen3", "14b"}, "qwen3-14b"},
                                         {{"qwen2", "57b"}, "qwen2-57b-a14b"},
+                                        {{"nemotron3nano"}, "nemotron-3-nano-30b-a3b"},
                                         {{"olmoe"}, "olmoe-1b-7b"},
                                         {{"llama32", "1b"}, "llama-3.2-1b"},
                                         {{"llama3", "405b"}, "llama-3.1-405b"},

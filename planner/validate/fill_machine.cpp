@@ -155,6 +155,9 @@ Profile fill_profile(const Row& row, Scenarios& scenarios, const std::string& fr
   }
   Profile profile = profile_of(scenarios.file("frameworks", name));
   if (rule.attention) set_named(profile.kernels.attention, *rule.attention);
+  profile.kernels.tp_overlap = rule.tp_overlap.value_or(profile.kernels.tp_overlap);
+  if (const auto gradient = read_dtype_words(rule.gradient.value_or("")))
+    profile.state.gradient = profile.state.reduce = *gradient;
   apply_row(row.layout, profile, filled);
   apply_effects(rules.effects(row), profile);
   return profile;

@@ -186,7 +186,7 @@ FilledModel fill_model(const Row& row, std::int32_t usual_vocab, std::vector<std
   if (auto named = named_model(row, filled)) return {std::move(*named), {}};
   const std::string missing = missing_sizes(row.model);
   if (mentions(row.model.name, "mamba"))
-    return {{}, "a hybrid with Mamba layers is not a transformer that is modelled"};
+    return {{}, "a hybrid with Mamba layers whose name is not one of scenarios/models"};
   if (!missing.empty())
     return {{}, "model has no " + missing + ", and its name is not one of scenarios/models"};
   return {conventional_model(row, usual_vocab, filled), {}};

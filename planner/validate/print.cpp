@@ -32,6 +32,7 @@ constexpr Column kColumns[] = {
     {"memory%", [](const Score& s) { return number(s.memory_mape, 1); }},
     {"fits%", [](const Score& s) { return number(s.fit_accuracy, 1); }},
     {"cover%", [](const Score& s) { return number(s.coverage, 0); }},
+    {"left out%", [](const Score& s) { return number(s.left_out_coverage, 0); }},
     {"half%", [](const Score& s) { return number(s.half_width, 1); }},
 };
 
@@ -58,6 +59,19 @@ std::string medians(const ValidateResult& result) {
       "rank: medians over studies that rank five layouts or more: tau {}, regret {}%\n  {}\n  fewer: {}\n",
       number(result.median_tau, 2), number(result.median_regret, 1), listed(result.ranking),
       listed(result.too_few));
+}
+
+std::string goals(const ValidateResult& result) {
+  std::string out = fmt::format(
+      "time error at most half of hindsight's: {} of {} groups; not {}\n", result.beats_hindsight.size(),
+      result.beats_hindsight.size() + result.behind_hindsight.size(), listed(result.behind_hindsight));
+  if (result.systematic.empty()) return out;
+  out += "largest errors of one sign, three rows or more:\n";
+  for (const Systematic& each : result.systematic) {
+    out += fmt::format("  {:+.1f}%  {} rows of {}, {}, {}; longest term {}, {:.0f}% of the step\n", each.mean,
+                       each.rows, each.study, each.framework, each.group, each.term, each.share);
+  }
+  return out;
 }
 
 std::string row_line(const ValidatedRow& row) {
@@ -153,13 +167,13 @@ Json list_json(const std::vector<T>& values, Json (*one)(const T&)) {
 std::string text_of(const ValidateResult& result, bool rows) {
   std::string out =
       "Predicted against published: percentages; left out: fitted constants without the row's study; "
-      "neutral: "
-      "none fitted;\nhindsight: one utilisation chosen for the set afterwards\n";
+      "neutral: none fitted;\nhindsight: one utilisation chosen for the set afterwards; cover: rows inside "
+      "the 80% band, with all constants and left out\n";
   out += header();
   for (const Score& score : result.studies) out += line(score);
   out += "by GPU, model and precision\n";
   for (const Score& score : result.groups) out += line(score);
-  out += line(result.overall) + medians(result);
+  out += line(result.overall) + medians(result) + goals(result);
   for (const ValidatedRow& row : result.rows) {
     if (rows || !row.used) out += row_line(row);
   }
@@ -174,6 +188,18 @@ Json json_of(const ValidateResult& result) {
   Json overall = score_json(result.overall);
   overall.set("median_tau", optional_json(result.median_tau))
       .set("median_regret", optional_json(result.median_regret));
+  Json wrong = Json::array();
+  for (const Systematic& each : result.systematic) {
+    wrong.push(Json::object()
+                   .set("study", each.study)
+                   .set("framework", each.framework)
+                   .set("group", each.group)
+                   .set("rows", each.rows)
+                   .set("mean_error", each.mean)
+                   .set("term", each.term)
+                   .set("term_share", each.share));
+  }
+  out.set("systematic", std::move(wrong));
   return std::move(out.set("overall", std::move(overall)));
 }
 
@@ -207,16 +233,26 @@ std::string markdown_of(const ValidateResult& result) {
                                    share(s.coverage, 0), s.claim);
   }
   out +=
-      "\n| rows | used | error | left out | neutral | hindsight | coverage | half-width |\n"
-      "|---|---|---|---|---|---|---|---|\n";
+      "\n| rows | used | error | left out | neutral | hindsight | coverage | left out | half-width |\n"
+      "|---|---|---|---|---|---|---|---|---|\n";
   std::vector<Score> sets = result.groups;
   sets.push_back(result.overall);
   for (const Score& s : sets) {
-    out += errors(s) + fmt::format(" {} | {} |\n", share(s.coverage, 0), share(s.half_width));
+    out += errors(s) + fmt::format(" {} | {} | {} |\n", share(s.coverage, 0), share(s.left_out_coverage, 0),
+                                   share(s.half_width));
   }
-  return out + fmt::format(
-                   "\nRank, medians over the {} studies that rank five layouts or more: tau {}, regret {}.\n",
-                   result.ranking.size(), number(result.median_tau, 2), share(result.median_regret));
+  out += fmt::format(
+      "\nRank, medians over the {} studies that rank five layouts or more: tau {}, regret {}. Time error at "
+      "most half of hindsight's: {} of {} groups.\n",
+      result.ranking.size(), number(result.median_tau, 2), share(result.median_regret),
+      result.beats_hindsight.size(), result.beats_hindsight.size() + result.behind_hindsight.size());
+  if (result.systematic.empty()) return out;
+  out += "\n| largest errors of one sign | rows | mean | longest term |\n|---|---|---|---|\n";
+  for (const Systematic& each : result.systematic) {
+    out += fmt::format("| {}, {}, {} | {} | {:+.1f}% | {}, {:.0f}% of the step |\n", each.study,
+                       each.framework, each.group, each.rows, each.mean, each.term, each.share);
+  }
+  return out;
 }
 
 }  // namespace tw::validate

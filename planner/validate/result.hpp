@@ -60,6 +60,15 @@ struct Score {
   Maybe<double> hindsight_mape;  // of one utilisation constant chosen with hindsight
 };
 
+// Rows of one study, framework and group that are wrong by the same sign.
+struct Systematic {
+  std::string study, framework, group;
+  std::int32_t rows = 0;
+  double mean = 0;   // of predicted over measured, minus 1, per cent
+  std::string term;  // the longest of their predicted steps
+  double share = 0;  // of the step, per cent
+};
+
 struct ValidateResult {
   std::string rows_file;
   std::vector<ValidatedRow> rows;
@@ -68,6 +77,9 @@ struct ValidateResult {
   // Over the studies that rank five layouts or more; the others are not asked.
   Maybe<double> median_tau, median_regret;
   std::vector<std::string> ranking, too_few;
+  // Groups of two rows or more: time error at most half of hindsight's, or not.
+  std::vector<std::string> beats_hindsight, behind_hindsight;
+  std::vector<Systematic> systematic;  // the largest, worst first
 };
 
 }  // namespace tw::validate

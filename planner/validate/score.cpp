@@ -5,6 +5,7 @@
 #include <map>
 
 #include "planner/validate/metrics.hpp"
+#include "planner/validate/systematic.hpp"
 
 namespace tw::validate {
 namespace {
@@ -107,6 +108,16 @@ void score_ranks(ValidateResult& result) {
   result.median_tau = median(taus), result.median_regret = median(regrets);
 }
 
+// What a single constant, chosen afterwards for these very rows, may still be worth: half.
+void score_hindsight(ValidateResult& result) {
+  constexpr double kShare = 0.5;
+  for (const Score& group : result.groups) {
+    if (!group.time_mape || group.hindsight_mape.value_or(0) <= 0) continue;
+    const bool beats = *group.time_mape <= kShare * *group.hindsight_mape;
+    (beats ? result.beats_hindsight : result.behind_hindsight).push_back(group.source);
+  }
+}
+
 }  // namespace
 
 bool inside_band(const PredictedRow& predicted, double seconds) {
@@ -138,6 +149,8 @@ void score_all(ValidateResult& result, const std::vector<Study>& studies) {
       scores_by(result.rows, [](const ValidatedRow& row) -> const std::string& { return row.group; });
   std::sort(result.groups.begin(), result.groups.end(),
             [](const Score& a, const Score& b) { return a.source < b.source; });
+  score_hindsight(result);
+  result.systematic = systematic_errors(result.rows);
   Rows all;
   for (const ValidatedRow& row : result.rows) all.push_back(&row);
   result.overall = score("all rows", all);

@@ -32,10 +32,12 @@ struct SourceRule {
   std::optional<double> capacity_factor;
   std::optional<std::string> memory;     // which memory a row means that does not say: reserved, ...
   std::optional<std::string> attention;  // kernel that the source names, whatever the profile has
+  std::optional<bool> tp_overlap;        // whether its recipes cut tensor-parallel collectives up, likewise
+  std::optional<std::string> gradient;   // type that its recipes keep and sum gradients in, likewise
   std::string source;
 };
 TW_DESCRIBE(SourceRule, match, frameworks, flops, zero, recompute, sp, etp_is_tp, vocab, vpp, micro_batch,
-            capacity_factor, memory, attention, source);
+            capacity_factor, memory, attention, tp_overlap, gradient, source);
 
 // Words in a row's notes that say a mechanism.
 enum class TextEffect : std::uint8_t { tp_overlap, no_overlap, dedup, capacity, skew, cp_a2a, cp_ring };

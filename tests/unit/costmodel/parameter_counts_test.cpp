@@ -35,12 +35,22 @@ Count mlp_weights(Count hidden, Count ffn, bool gated, bool bias) {
   return (up + 1) * hidden * ffn + (bias ? up * ffn + hidden : 0);
 }
 
+// arXiv 2405.21060, section 7: projections to z, x, B, C, dt and back, convolution, three numbers a head,
+// norm.
+Count mamba_weights(const Model& model, const Mamba& m) {
+  const Count h = model.hidden, inner = Count{m.heads} * m.head_dim, shared = Count{m.groups} * m.state;
+  return h * (2 * inner + 2 * shared + m.heads) + (inner + 2 * shared) * (m.conv + 1) + 3 * m.heads + inner +
+         inner * h;
+}
+
 // `met`: only what one token meets.
 Count layer_weights(const Model& model, const LayerKind& kind, bool met) {
   const Count h = model.hidden;
-  Count count = 2 * h * (model.norm == NormKind::layer ? 2 : 1);
-  count += kind.attention.kind == AttentionKind::latent ? latent_weights(model, kind.attention)
-                                                        : grouped_weights(model, kind.attention);
+  const bool alone = kind.attention.kind == AttentionKind::none || (!kind.mlp && !kind.moe);
+  Count count = (alone ? 1 : 2) * h * (model.norm == NormKind::layer ? 2 : 1);
+  if (kind.attention.kind == AttentionKind::latent) count += latent_weights(model, kind.attention);
+  if (kind.attention.kind == AttentionKind::grouped) count += grouped_weights(model, kind.attention);
+  if (kind.mamba) count += mamba_weights(model, *kind.mamba);
   if (kind.mlp) count += mlp_weights(h, kind.mlp->ffn, kind.mlp->gated, kind.mlp->bias);
   if (!kind.moe) return count;
   const Moe& moe = *kind.moe;
@@ -96,7 +106,7 @@ TEST(ParameterCounts, ActiveParametersAgreeToTheLastPrintedDigit) {
         << model.name << " counts " << count;
     ++seen;
   }
-  EXPECT_EQ(seen, 11);  // every MoE model shipped
+  EXPECT_EQ(seen, 12);  // every MoE model shipped
 }
 
 TEST(ParameterCounts, EveryShippedModelHasAPublishedCount) {

@@ -120,6 +120,41 @@ TEST(ValidateScore, StudiesKeepTheOrderOfTheFile) {
   EXPECT_EQ(result.overall.n, 3);
 }
 
+// Three rows of one set at +10, +20 and +30%, with 4, 5 and 6 of 10 s in gemm; two rows are too few.
+TEST(ValidateScore, ErrorsOfOneSignAreNamed) {
+  ValidateResult result;
+  const auto add = [&](const char* study, double predicted, double gemm) {
+    ValidatedRow row = timed(10, 10 / predicted, 1);
+    row.study = study, row.group = "g", row.predicted->framework = "f";
+    row.predicted->terms = {{"gemm", gemm}, {"host", 1}};
+    result.rows.push_back(row);
+  };
+  add("slow", 1.1, 4), add("slow", 1.2, 5), add("slow", 1.3, 6);
+  add("few", 2, 1), add("few", 2, 1);
+  score_all(result, {});
+  ASSERT_EQ(result.systematic.size(), 1u);
+  const Systematic& worst = result.systematic[0];
+  EXPECT_EQ(worst.study + "|" + worst.framework + "|" + worst.group, "slow|f|g");
+  EXPECT_NEAR(worst.mean, 20, 1e-9);
+  EXPECT_EQ(worst.term, "gemm");
+  EXPECT_NEAR(worst.share, 50, 1e-9);
+}
+
+// Utilisations 1 and 2: hindsight is off by 1/4 on average (constant 2); 5% error is below half of that,
+// 20% is not.
+TEST(ValidateScore, GroupsAtMostHalfOfHindsight) {
+  for (const double error : {0.05, 0.2}) {
+    ValidateResult result;
+    for (const double seconds : {1.0, 0.5}) {
+      result.rows.push_back(timed((1 + error) * seconds, seconds, 1));
+      result.rows.back().group = "g";
+    }
+    score_all(result, {});
+    EXPECT_EQ(result.beats_hindsight.size(), error < 0.1 ? 1u : 0u);
+    EXPECT_EQ(result.behind_hindsight.size(), error < 0.1 ? 0u : 1u);
+  }
+}
+
 // A study that ranks five layouts counts, one that ranks four is named.
 TEST(ValidateMetrics, MediansOverStudiesThatRankFive) {
   ValidateResult result;

@@ -99,6 +99,29 @@ constexpr Malformed kMalformed[] = {
 };
 INSTANTIATE_TEST_SUITE_P(Each, MalformedRows, testing::ValuesIn(kMalformed));
 
+// 64.653 GB are no whole number of bytes in binary arithmetic: 60.213 GiB all the same.
+TEST(ValidateRows, MemoryNeedNotBeWholeBytes) {
+  const ValidatedRow row =
+      validated(with(R"("step_time_s": 3.0)", R"("step_time_s": 3.0, "memory_gb": 64.653)"));
+  ASSERT_TRUE(row.measured.memory_gib);
+  EXPECT_NEAR(*row.measured.memory_gib, 64.653e9 / (1024.0 * 1024 * 1024), 1e-9);
+  EXPECT_TRUE(row.memory_ratio);
+}
+
+// Megatron-Bridge's recipes keep gradients in bf16: half the bytes of the same run elsewhere.
+TEST(ValidateRows, ARecipeSaysWhatGradientsAreKeptIn) {
+  const auto gradients = [](const ValidatedRow& row) {
+    for (const auto& [name, gib] : row.predicted->memory_parts) {
+      if (name == "gradients") return gib;
+    }
+    return 0.0;
+  };
+  const ValidatedRow elsewhere = validated(with(R"("source": "test")", R"("source": "dgxc-benchmarking")"));
+  const ValidatedRow bridge =
+      validated(with(R"("source": "test")", R"("source": "Megatron-Bridge recipes")"));
+  EXPECT_NEAR(gradients(bridge), gradients(elsewhere) / 2, 1e-9);
+}
+
 TEST(ValidateRows, ABadRowLeavesTheOthersAlone) {
   const std::string text = "[7, " + std::string(kGood) + ", null, {}]";
   const ValidateResult result = validate_rows(read_rows(parse_json(text, "rows.json")), {}, "");
