@@ -133,7 +133,23 @@ void Builder::mark_kept() {
   }
 }
 
+// What the weight half of a linear needs: its input as it reads it, gathered again or quantised, and the
+// gradient of its output.
+void Builder::measure_deferred() {
+  std::vector<bool> counted(tensors_.size());
+  for (const Node& node : nodes_) {
+    if (node.kind != Kind::linear || node.linear.frozen) continue;
+    const TensorId input = node.inputs[0];
+    work_.deferred_bytes += local_bytes(node.output);
+    const bool own = stored(input).index != input.index;  // a conversion for this reader alone
+    if (!own && counted[static_cast<std::size_t>(input.index)]) continue;
+    counted[static_cast<std::size_t>(input.index)] = true;
+    work_.deferred_bytes += keeps_low(node) ? low_bytes(at(input).spec) : local_bytes(input);
+  }
+}
+
 void Builder::measure() {
+  measure_deferred();
   for (const Tensor& tensor : tensors_) {
     if (tensor.kept) work_.kept_bytes += bytes_of(tensor.spec);
     if (tensor.kept_low) work_.kept_bytes += low_bytes(tensor.spec);

@@ -19,7 +19,8 @@ std::int64_t logit_bytes(const StepContext& context, const Layout& layout) {
   return local_tokens(context, layout) * vocab * parts * size_of(DType::bf16);
 }
 
-StageMemory::StageMemory(const StepContext& context, const Chain& chain) : context_(context), chain_(chain) {
+StageMemory::StageMemory(const StepContext& context, const Chain& chain)
+    : context_(context), chain_(chain), schedule_(schedule_at(chain.layout->schedule)) {
   use_[MemoryPart::context] = context.machine.calibration->context().count;
   use_[MemoryPart::communicators] = chain.state->communicators;
   use_[MemoryPart::temporary] = context.machine.profile->memory.workspace.count;
@@ -31,13 +32,27 @@ void StageMemory::add_states(const KindState& state, std::int64_t count) {
   use_[MemoryPart::optimizer] += count * state.moments;
 }
 
-void StageMemory::add_kept(const KindPass& pass, std::int64_t count) {
-  use_[MemoryPart::activations] += count * pass.kept;
+void StageMemory::add_kept(const KindPass& pass, std::int64_t count, const HeldChunk& chunk) {
+  for (std::size_t i = 0; i < moments(); ++i) {
+    const Held& held = chunk.held[i];
+    moments_[i].activations += count * (held.forwards * pass.kept + held.deferred * pass.deferred);
+  }
 }
 
-void StageMemory::add_moment(const KindPass& pass, const KindState& state) {
-  moment_ = std::max(moment_, pass.recomputed + pass.widest);
-  gathered_layer_ = std::max(gathered_layer_, state.gathered);
+// Backwards without their weight halves have begun the gradients of all units that they went through.
+void StageMemory::add_whole(std::int64_t bytes, const HeldChunk& chunk) {
+  for (std::size_t i = 0; i < moments(); ++i)
+    if (chunk.held[i].deferred > 0) moments_[i].gradients += bytes;
+}
+
+void StageMemory::add_kind(const KindPass& pass, const KindState& state, std::int64_t count,
+                           const HeldChunk& chunk) {
+  add_kept(pass, count, chunk);
+  add_whole(count * state.whole_gradient, chunk);
+  chunk_kept_ += chunk.embedding ? count * pass.kept : 0;
+  layer_.moment = std::max(layer_.moment, pass.recomputed + pass.widest);
+  layer_.gathered = std::max(layer_.gathered, state.gathered);
+  layer_.gradient = std::max(layer_.gradient, state.whole_gradient);
 }
 
 void StageMemory::hold(const HeldChunk& chunk) {
@@ -45,62 +60,102 @@ void StageMemory::hold(const HeldChunk& chunk) {
     const std::int64_t own = chunk.kinds[i], plain = chunk.plain[i];
     if (own + plain == 0) continue;
     add_states(chain_.state->kinds[i], own + plain);
-    add_kept(chain_.pass->kinds[i], own * chunk.in_flight);
-    add_moment(chain_.pass->kinds[i], chain_.state->kinds[i]);
-    if (plain == 0) continue;
-    add_kept(chain_.plain->kinds[i], plain * chunk.in_flight);
-    add_moment(chain_.plain->kinds[i], chain_.state->kinds[i]);
+    if (own > 0) add_kind(chain_.pass->kinds[i], chain_.state->kinds[i], own, chunk);
+    if (plain > 0) add_kind(chain_.plain->kinds[i], chain_.state->kinds[i], plain, chunk);
   }
-  if (chunk.embedding) {
-    add_states(chain_.state->embedding, 1);
-    moment_ = std::max(moment_, chain_.pass->embedding.recomputed + chain_.pass->embedding.widest);
-    gathered_end_ = std::max(gathered_end_, chain_.state->embedding.gathered);
-  }
-  if (!chunk.head) return;
-  // Most schedules take the head's micro-batch straight from forward to backward; gpipe keeps the logits of
-  // all, and zb-h1 their gradients for the weight halves that wait. One set is that of the head and of each
-  // multi-token-prediction module, whose losses are summed before the backward.
-  add_states(*chunk.head_state, 1);
+  if (chunk.embedding) add_embedding(chunk);
+  if (chunk.head) add_head(chunk);
+}
+
+void StageMemory::add_embedding(const HeldChunk& chunk) {
+  const KindState& state = chain_.state->embedding;
+  add_states(state, 1);
+  add_whole(state.whole_gradient, chunk);
+  embedding_.moment = chain_.pass->embedding.recomputed + chain_.pass->embedding.widest;
+  embedding_.gathered = state.gathered;
+  embedding_.gradient = state.whole_gradient;
+}
+
+// Most schedules take the head's micro-batch straight from forward to backward; gpipe keeps the logits of
+// all, and those that split weight halves off their gradients. One set is that of the head and of each
+// multi-token-prediction module, whose losses are summed before the backward.
+void StageMemory::add_head(const HeldChunk& chunk) {
+  const KindState& state = *chunk.head_state;
+  add_states(state, 1);
+  add_whole(state.whole_gradient, chunk);
   const std::int32_t mtp = context_.job.model->mtp_layers;
   if (mtp > 0) {
     add_states(chain_.state->mtp_entry, mtp);
-    add_kept(chain_.pass->mtp_entry, mtp * chunk.in_flight);
+    add_kept(chain_.pass->mtp_entry, mtp, chunk);
     if (!chunk.embedding) add_states(chain_.state->embedding, 1);
   }
-  add_kept(chain_.pass->head, (1 + mtp) * chunk.in_flight);
-  gathered_end_ = std::max(gathered_end_, chunk.head_state->gathered);
+  add_kept(chain_.pass->head, 1 + mtp, chunk);
+  head_.gathered = state.gathered;
+  head_.gradient = state.made_gradient;
+  const bool tied = context_.job.model->tied_embeddings && &state == &chain_.state->head;
+  if (tied) {  // the table is gathered with the head
+    tied_gradient_ = chain_.state->embedding.whole_gradient;
+    head_.gathered += chain_.state->embedding.gathered;
+  }
+  add_logits(chunk);
+}
+
+void StageMemory::add_logits(const HeldChunk& chunk) {
   const Profile& profile = *context_.machine.profile;
   if (*profile.kernels.loss != LossKernel::whole) {
     const EmitInput input{
         context_.job.model,   &profile, pass_key(*chain_.layout), context_.job.seq, {}, false, false,
         context_.job.training};
-    use_[MemoryPart::logits] += loss_bytes(loss_call(input));
+    copies_ += loss_bytes(loss_call(input));
     return;
   }
-  const std::int64_t set = (1 + mtp) * logit_bytes(context_, *chain_.layout), logits = chunk.in_flight * set;
-  use_[MemoryPart::activations] -= logits;  // kept by the loss, shown as logits
-  const double copies = profile.memory.logit_copies * static_cast<double>(2 * set);
-  use_[MemoryPart::logits] += logits + std::llround(copies);
-  if (!schedule_at(chain_.layout->schedule).splits_weight) freed_logits_ = set + std::llround(copies);
+  // The gradient of the head's input stands beside those of the logits.
+  head_.moment = local_tokens(context_, *chain_.layout) * context_.job.model->hidden * size_of(DType::bf16);
+  const std::int64_t set = (1 + context_.job.model->mtp_layers) * logit_bytes(context_, *chain_.layout);
+  for (std::size_t i = 0; i < moments(); ++i) {
+    const std::int64_t logits = (chunk.held[i].forwards + chunk.held[i].deferred) * set;
+    moments_[i].activations -= logits;  // kept by the loss, shown as logits
+    moments_[i].logits += logits;
+  }
+  copies_ += std::llround(profile.memory.logit_copies * static_cast<double>(2 * set));
+  if (!schedule_.splits_weight) freed_logits_ = set + copies_;
 }
 
-// Of neighbours that are whole at once, at most one is an embedding or a head.
-std::int64_t StageMemory::gathered() const {
+// Beyond what is kept: in the head, in the backward of a layer, whose room the loss's logits leave free, or
+// in that of the embedding, when those of its chunk are done. The unit that comes next is gathered too.
+// Whole gradients: of the unit at work, or those that have begun and wait.
+std::int64_t StageMemory::temporary(std::int64_t begun) const {
   const double count = context_.machine.profile->state.gathered_layers;
-  const double largest = static_cast<double>(std::max(gathered_layer_, gathered_end_));
-  return std::llround(count <= 1 ? count * largest
-                                 : largest + (count - 1) * static_cast<double>(gathered_layer_));
+  const bool waits = schedule_.splits_weight;  // what layers keep is there until the embedding's turn
+  const auto gathered = [&](std::int64_t own) {
+    const double next = static_cast<double>(std::max(layer_.gathered, waits ? embedding_.gathered : 0));
+    return std::llround(count <= 1 ? count * static_cast<double>(own)
+                                   : static_cast<double>(own) + (count - 1) * next);
+  };
+  const auto whole = [&](const Largest& unit) {
+    return begun > 0 ? begun : unit.gradient + (&unit == &embedding_ ? 0 : tied_gradient_);
+  };
+  const std::int64_t beside = std::max<std::int64_t>(head_.moment - copies_, 0);  // copies are gone by then
+  const std::int64_t head = beside + gathered(head_.gathered) + whole(head_);
+  const std::int64_t layer = layer_.moment + gathered(layer_.gathered) + whole(layer_) - freed_logits_;
+  const std::int64_t embedding =
+      embedding_.moment + embedding_.gathered + whole(embedding_) - chunk_kept_ - freed_logits_;
+  return std::max({head_.gathered + head_.moment > 0 ? head : 0, layer, embedding, std::int64_t{0}});
 }
 
 MemoryUse StageMemory::use() const {
-  MemoryUse out = use_;
   const MemoryMechanisms& m = context_.machine.profile->memory;
-  // The loss frees its logits before the backward of a layer takes its moment's room.
-  const std::int64_t beyond_logits = std::max<std::int64_t>(moment_ - freed_logits_, 0);
-  out[MemoryPart::temporary] += beyond_logits + gathered();
-  const std::int64_t moving =
-      out[MemoryPart::activations] + out[MemoryPart::temporary] + out[MemoryPart::logits];
-  out[MemoryPart::slack] = std::llround(m.allocator_slack * static_cast<double>(moving));
+  MemoryUse out;
+  for (std::size_t i = 0; i < moments(); ++i) {
+    MemoryUse at = use_;
+    at[MemoryPart::activations] = moments_[i].activations;
+    at[MemoryPart::logits] = moments_[i].logits + copies_;
+    at[MemoryPart::temporary] += temporary(moments_[i].gradients);
+    const std::int64_t moving =
+        at[MemoryPart::activations] + at[MemoryPart::temporary] + at[MemoryPart::logits];
+    at[MemoryPart::slack] = std::llround(m.allocator_slack * static_cast<double>(moving));
+    if (i == 0 || at.total() > out.total()) out = at;
+  }
   return out;
 }
 

@@ -40,6 +40,7 @@ KindPass unpriced(const LayerWork& work) {
     if (weight.sequence_partial && !weight.frozen) out.weights.sequence_partial += weight.local;
   }
   out.kept = work.kept_bytes;
+  out.deferred = work.deferred_bytes;
   out.recomputed = work.recomputed_bytes;
   out.widest = work.widest_bytes;
   return out;

@@ -22,7 +22,7 @@ struct KindPass {
   LayerTime f, b;      // forward; whole backward
   LayerTime input, w;  // the backward in two halves: input gradients, weight gradients
   LocalWeights weights;
-  std::int64_t kept = 0, recomputed = 0, widest = 0;  // bytes, see LayerWork
+  std::int64_t kept = 0, deferred = 0, recomputed = 0, widest = 0;  // bytes, see LayerWork
 };
 
 struct PassCost {

@@ -115,6 +115,7 @@ struct StateMechanisms {
   double gather_copy_bytes = 0;  // per parameter gathered for a micro-batch: copies out of the flat buffer
   double reduce_copy_bytes = 0;  // per gradient reduced in a micro-batch: copies into buffers
   Defaulted<GradientCopies> gradient_copies{GradientCopies::none};  // as FSDP makes them
+  Defaulted<std::int64_t> gradient_bucket;  // elements that are reduced together, ZeRO-2/3; 0: a whole layer
   std::int32_t gather_calls = 1;  // collectives per layer that gather parameters: one for each tensor, or one
   // Host operations per rank of a gather and of a reduction, where a collective takes a list of one
   // tensor per rank.
@@ -131,9 +132,10 @@ struct StateMechanisms {
   Defaulted<bool> sends_in_turn;  // a stage between two others receives and sends one after the other
 };
 TW_DESCRIBE(StateMechanisms, gradient, reduce, gather, master, moments, low_precision_copy, autocast, on_host,
-            fused_wgrad, gather_copy_bytes, reduce_copy_bytes, gradient_copies, gather_calls, gather_rank_ops,
-            reduce_rank_ops, regathered, overlap_reduce, overlap_gather, reduce_every_microbatch,
-            gathered_layers, whole_under_pp, fused_optimizer, overlap_send, sends_whole, sends_in_turn);
+            fused_wgrad, gather_copy_bytes, reduce_copy_bytes, gradient_copies, gradient_bucket, gather_calls,
+            gather_rank_ops, reduce_rank_ops, regathered, overlap_reduce, overlap_gather,
+            reduce_every_microbatch, gathered_layers, whole_under_pp, fused_optimizer, overlap_send,
+            sends_whole, sends_in_turn);
 
 struct HostMechanisms {
   Seconds per_kernel;  // host time to issue one kernel through the framework

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -123,6 +124,27 @@ std::vector<Slot> crossing_slots(const Crossing& crossing) {
 // The first pair finds 2*depths micro-batches alive and starts one more (DeepSeek-V3, table 2: PP+1).
 std::int32_t crossing_in_flight(std::int32_t depths, std::int32_t depth, bool near) {
   return near ? 2 * depths - depth : depth + 1;
+}
+
+// The first pair; a backward of the fill; the drain when no forward of the far stream is left, and when as
+// many weight halves of the near one have taken the place of the oldest, which are of both in turn.
+Held crossing_held(std::int32_t depths, std::int32_t depth, bool near, std::int32_t moment) {
+  const std::int32_t inner = depths - depth - 1, waiting = depth + 1, far_waits = waiting / 2;
+  switch (moment) {
+    case 0:
+      return {crossing_in_flight(depths, depth, near), 0};
+    case 1:
+      if (inner == 0) return {};
+      return near ? Held{2 * inner + waiting, 0} : Held{depth, 1};
+    case 2:
+      return near ? Held{inner, waiting - far_waits} : Held{0, far_waits};
+    default: {
+      const std::int32_t later = std::min(inner, waiting);
+      const std::int32_t far_done = waiting % 2 == 0 ? (later + 1) / 2 : later / 2;
+      const std::int32_t far = std::max(far_waits - far_done, 0);
+      return near ? Held{inner - later, waiting - far} : Held{0, far};
+    }
+  }
 }
 
 }  // namespace tw

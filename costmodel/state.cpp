@@ -112,11 +112,25 @@ struct Schedule {
   bool priced;  // else bytes alone
 };
 
+// Until they are reduced, gradients are whole: added up in one buffer of the format that they are kept in.
+// FSDP computes them in bf16 and copies them into the buffer that is reduced when the backward of a layer
+// ends; that of the layer before is then on its way (torch/distributed/fsdp/_fully_shard,
+// _fsdp_collectives.py, foreach_reduce). DeepSpeed reduces as soon as a bucket is full.
+void fill_whole_gradients(KindState& out, const LocalWeights& w, const Traffic& t) {
+  const StateMechanisms& s = t.state();
+  const std::int64_t all = w.attention + w.expert, bucket = *s.gradient_bucket;
+  const std::int64_t elements = bucket > 0 ? std::min(all, bucket) : all;
+  const bool copies = *s.gradient_copies != GradientCopies::none;
+  out.whole_gradient = elements * t.size(copies ? s.reduce : s.gradient);
+  out.made_gradient = copies ? elements * size_of(DType::bf16) : out.whole_gradient;
+}
+
 // Bytes by ZeRO stage. With a low-precision copy: bf16 parameters, then fp32 master and two moments
 // as optimizer state. Without: the parameters themselves are the master, and with ZeRO-2 a cut one beside
 // what the first forward gathered (FSDP's SHARD_GRAD_OP; arXiv 2304.11277, section 3.2).
 void fill_bytes(KindState& out, const LocalWeights& w, const Traffic& t, Schedule when) {
   const StateMechanisms& s = t.state();
+  if (when.cut_gradients) fill_whole_gradients(out, w, t);
   const auto bytes = [&](DType dtype, bool cut) {
     const double elements = part(w.attention, t.groups.attention, w.expert, t.groups.expert, cut);
     return static_cast<std::int64_t>(std::ceil(elements)) * t.size(dtype);

@@ -18,6 +18,9 @@ struct KindState {
   double optimizer = 0;           // seconds
   std::int64_t parameters = 0, gradients = 0, moments = 0;  // bytes kept all step long
   std::int64_t gathered = 0;  // bytes of the whole parameters while they are gathered (ZeRO-3)
+  // Bytes of whole gradients where they are kept cut: beside the temporaries of a backward (its own, or of
+  // the unit before on their way), and of its own when it ends.
+  std::int64_t whole_gradient = 0, made_gradient = 0;
 };
 
 struct StateCost {

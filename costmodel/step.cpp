@@ -211,12 +211,20 @@ class Step {
     });
   }
 
+  std::array<Held, kMostMoments> held_of(std::int32_t stage, std::int32_t chunk) const {
+    std::array<Held, kMostMoments> out{};
+    if (schedule_.moments == 0) out[0] = {schedule_.in_flight(shape_, stage, chunk), 0};
+    for (std::int32_t i = 0; i < schedule_.moments; ++i)
+      out[static_cast<std::size_t>(i)] = schedule_.held(shape_, stage, chunk, i);
+    return out;
+  }
+
   void memory(std::vector<StageDetail>* details) {
     std::vector<StageMemory> held(static_cast<std::size_t>(l_.pp), StageMemory(x_, c_));
     each_held([&](std::int32_t s, std::int32_t c, double) {
       const Chunk& chunk = chunk_[static_cast<std::size_t>(c)];
-      held[static_cast<std::size_t>(s)].hold({chunk.own, chunk.plain, schedule_.in_flight(shape_, s, c),
-                                              chunk.embedding, chunk.head, &head_state()});
+      held[static_cast<std::size_t>(s)].hold(
+          {chunk.own, chunk.plain, held_of(s, c), chunk.embedding, chunk.head, &head_state()});
     });
     std::int64_t most = -1;
     for (std::int32_t s = 0; s < l_.pp; ++s) {

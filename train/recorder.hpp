@@ -24,8 +24,8 @@ class Recorder {
     marks_.clear();
     start_ = std::chrono::steady_clock::now();
   }
-  void mark(const Step& step) {
-    if (keeps_) marks_.push_back({&step, seconds()});
+  void mark(const Step& step, double at) {
+    if (keeps_) marks_.push_back({&step, at});
   }
   void live(std::int64_t bytes) {
     live_ += bytes;

@@ -38,7 +38,7 @@ class Trainer {
     recorder_.states(engine_.state_bytes());
     for (const Step& step : view_.steps()) {
       play(step);
-      recorder_.mark(step);
+      recorder_.mark(step, clock());
     }
     engine_.end_step();
     TW_CHECK(frames_.empty() && !handed_);
@@ -50,6 +50,12 @@ class Trainer {
     std::size_t left = 0;  // operations
     bool backward = false;
   };
+
+  // The engine's own, where it has one.
+  double clock() const {
+    if constexpr (requires { engine_.clock(); }) return engine_.clock();
+    return recorder_.seconds();
+  }
 
   void play(const Step& step) {
     switch (step.action) {

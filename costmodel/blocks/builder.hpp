@@ -247,6 +247,7 @@ class Builder {
   std::int64_t low_bytes(const TensorSpec& spec) const;
   void mark_kept();
   void measure();
+  void measure_deferred();
 
   EmitInput input_;
   double tokens_;

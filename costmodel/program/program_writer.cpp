@@ -163,6 +163,13 @@ class ProgramWriter {
     if (p_.cuts_parameters() || (first && !backward && p_.cuts_optimizer())) traffic(Action::gather, unit);
     used_[static_cast<std::size_t>(unit)] = 1;
   }
+  // A unit's parameters come while the one before it runs, where the framework fetches ahead.
+  void gather_around(const std::vector<std::int32_t>& units, std::size_t n, bool backward) {
+    const StateMechanisms& s = state_of(p_.input_.profile, l_.zero);
+    const bool ahead = s.overlap_gather && s.gathered_layers > 1;
+    if (n == 0 || !ahead) before(units[n], backward);
+    if (ahead && n + 1 < units.size()) before(units[n + 1], backward);
+  }
   void after(std::int32_t unit) {
     if (p_.cuts_parameters()) traffic(Action::release, unit);
   }
@@ -170,8 +177,10 @@ class ProgramWriter {
   void forward(std::int32_t chunk, std::int32_t microbatch) {
     chunk_ = chunk, microbatch_ = microbatch;
     if (chunk > 0) move(Action::receive, chunk - 1, false);
-    for (const std::int32_t unit : units_of(chunk, copy_of(microbatch))) {
-      before(unit, false);
+    const std::vector<std::int32_t> units = units_of(chunk, copy_of(microbatch));
+    for (std::size_t n = 0; n < units.size(); ++n) {
+      const std::int32_t unit = units[n];
+      gather_around(units, n, false);
       const Known& k = known(stage(at_).units[static_cast<std::size_t>(unit)].work);
       for (std::size_t i = 0; i < k.forward.size(); ++i) op(unit, i, false, k.forward[i]);
       after(unit);
@@ -192,8 +201,9 @@ class ProgramWriter {
     if (inputs && chunk + 1 < chunks_) move(Action::receive, chunk + 1, true);
     std::vector<std::int32_t> units = units_of(chunk, copy_of(microbatch));
     std::reverse(units.begin(), units.end());
-    for (const std::int32_t unit : units) {
-      if (inputs) before(unit, true);
+    for (std::size_t n = 0; n < units.size(); ++n) {
+      const std::int32_t unit = units[n];
+      if (inputs) gather_around(units, n, true);
       backward_ops(unit, inputs, weights);
       if (inputs) after(unit);
       if (weights) reduce(unit);

@@ -62,6 +62,7 @@ struct LayerWork {
   std::int16_t backward_output = -1;  // the op that the previous layer waits for
   std::vector<Weight> weights;
   std::int64_t kept_bytes = 0;        // per micro-batch in flight
+  std::int64_t deferred_bytes = 0;    // from a backward without its weight halves to these, instead of `kept`
   std::int64_t recomputed_bytes = 0;  // alive only during this layer's backward
   std::int64_t widest_bytes = 0;      // largest working set of one op: inputs, outputs, gradients
   LayerOperands operands;             // where EmitInput asks for them

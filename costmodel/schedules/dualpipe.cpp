@@ -37,6 +37,11 @@ std::int32_t in_flight(const PipeShape& shape, std::int32_t stage, std::int32_t 
   return crossing_in_flight(shape.pp / 2, stage < opposite ? stage : opposite, chunk < shape.pp / 2);
 }
 
+Held held(const PipeShape& shape, std::int32_t stage, std::int32_t chunk, std::int32_t moment) {
+  const std::int32_t opposite = shape.pp - 1 - stage;
+  return crossing_held(shape.pp / 2, stage < opposite ? stage : opposite, chunk < shape.pp / 2, moment);
+}
+
 }  // namespace
 
 extern constinit const Schedule dualpipe;
@@ -50,6 +55,8 @@ constinit const Schedule dualpipe = {
     .device = device,
     .slots = slots,
     .in_flight = in_flight,
-    .makespan = dualpipe_makespan};
+    .makespan = dualpipe_makespan,
+    .moments = kCrossingMoments,
+    .held = held};
 
 }  // namespace tw::schedules

@@ -25,6 +25,10 @@ std::int32_t in_flight(const PipeShape& shape, std::int32_t stage, std::int32_t 
   return crossing_in_flight(shape.pp, stage, chunk < shape.pp);
 }
 
+Held held(const PipeShape& shape, std::int32_t stage, std::int32_t chunk, std::int32_t moment) {
+  return crossing_held(shape.pp, stage, chunk < shape.pp, moment);
+}
+
 }  // namespace
 
 extern constinit const Schedule dualpipe_v;
@@ -38,6 +42,8 @@ constinit const Schedule dualpipe_v = {
     .device = vee_device,
     .slots = slots,
     .in_flight = in_flight,
-    .makespan = dualpipe_v_makespan};
+    .makespan = dualpipe_v_makespan,
+    .moments = kCrossingMoments,
+    .held = held};
 
 }  // namespace tw::schedules

@@ -54,6 +54,12 @@ struct Makespan {
   double bubble = 0;   // of it, seconds in which the stage with the most work is idle
 };
 
+// Micro-batches of a chunk of which the forward is kept, and of which only weight halves are left to do.
+struct Held {
+  std::int32_t forwards = 0, deferred = 0;
+};
+inline constexpr std::int32_t kMostMoments = 6;
+
 struct Schedule {
   std::string_view name;
   int order;  // also the index a Layout stores
@@ -68,10 +74,13 @@ struct Schedule {
   std::vector<Slot> (*slots)(const PipeShape& shape, std::int32_t stage);
   // Micro-batches whose activations of `chunk` are alive on its device at the device's peak: the
   // first moment when their sum over the device's chunks is largest. Alive: from the start of the
-  // forward to the end of the whole backward, or of the weight half where it is split off (the
-  // inputs of the linear layers are needed until then; the rest is free earlier, so this is safe).
+  // forward to the end of the whole backward, or of the weight half where it is split off.
   std::int32_t (*in_flight)(const PipeShape& shape, std::int32_t stage, std::int32_t chunk);
   Makespan (*makespan)(const PipeShape& shape, const PipeTimes& times);
+  // Where weight halves are split off: moments of which one is the device's peak, whatever a forward keeps
+  // and a weight half needs (recomputation makes the first small and leaves the second). Else none.
+  std::int32_t moments = 0;
+  Held (*held)(const PipeShape& shape, std::int32_t stage, std::int32_t chunk, std::int32_t moment) = nullptr;
 };
 std::span<const Schedule* const> all_schedules();
 

@@ -40,5 +40,7 @@ struct Crossing {
 std::vector<Slot> crossing_slots(const Crossing& crossing);
 // Micro-batches of the near or far stream that are alive at the device's peak.
 std::int32_t crossing_in_flight(std::int32_t depths, std::int32_t depth, bool near);
+inline constexpr std::int32_t kCrossingMoments = 4;
+Held crossing_held(std::int32_t depths, std::int32_t depth, bool near, std::int32_t moment);
 
 }  // namespace tw

@@ -32,6 +32,15 @@ std::int32_t in_flight(const PipeShape& shape, std::int32_t, std::int32_t) {
   return std::min(microbatch_count(shape), shape.pp);
 }
 
+// Every backward turns a forward into a weight half that waits: the last moment before the forwards get
+// fewer, and the first with the most weight halves.
+Held held(const PipeShape& shape, std::int32_t stage, std::int32_t, std::int32_t moment) {
+  const std::int32_t count = microbatch_count(shape), full = one_f_one_b_warmup(shape, stage) + 1;
+  if (moment == 0) return {full, std::min(stage, count - full)};
+  const std::int32_t waiting = std::min(stage + 1, count);
+  return {std::min(full, count - waiting + 1) - 1, waiting};
+}
+
 }  // namespace
 
 extern constinit const Schedule zb_h1;
@@ -44,6 +53,8 @@ constinit const Schedule zb_h1 = {.name = "zb-h1",
                                   .device = looped_device,
                                   .slots = slots,
                                   .in_flight = in_flight,
-                                  .makespan = zb_h1_makespan};
+                                  .makespan = zb_h1_makespan,
+                                  .moments = 2,
+                                  .held = held};
 
 }  // namespace tw::schedules

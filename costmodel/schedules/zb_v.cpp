@@ -73,6 +73,16 @@ std::int32_t in_flight(const PipeShape& shape, std::int32_t stage, std::int32_t 
   return chunk < shape.pp ? 2 * shape.pp - 1 - stage : stage + 1;
 }
 
+// The fill before and after a backward of the up chunk; a step of the steady part at its forward and after
+// its backward of the down chunk; the tail when all up backwards are done, and after one more of the down.
+Held held(const PipeShape& shape, std::int32_t stage, std::int32_t chunk, std::int32_t moment) {
+  const std::int32_t ahead = 2 * shape.pp - 1 - stage, below = shape.pp - stage;
+  const Held down[] = {{ahead, 0}, {ahead, 0},     {ahead + 1, 0},
+                       {ahead, 1}, {below, stage}, {below - 1, stage + 1}};
+  const Held up[] = {{stage + 1, 0}, {stage, 1}, {stage, 0}, {stage, 0}, {0, stage}, {0, stage}};
+  return (chunk < shape.pp ? down : up)[moment];
+}
+
 }  // namespace
 
 extern constinit const Schedule zb_v;
@@ -85,6 +95,8 @@ constinit const Schedule zb_v = {.name = "zb-v",
                                  .device = vee_device,
                                  .slots = slots,
                                  .in_flight = in_flight,
-                                 .makespan = zb_v_makespan};
+                                 .makespan = zb_v_makespan,
+                                 .moments = 6,
+                                 .held = held};
 
 }  // namespace tw::schedules

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kernels/backend/virtual/virtual.hpp"
+#include "train/trainer.hpp"
 
 namespace tw {
 
@@ -72,17 +73,33 @@ class ThreadWorld {
   std::map<std::vector<Rank>, Meeting> meetings_;
 };
 
-// A backend per rank that has run all steps.
-inline std::vector<std::unique_ptr<VirtualBackend>> run_all_ranks(const Program& program,
-                                                                  const StepSeconds& seconds) {
+// A rank that has run a step through the trainer's loop.
+struct VirtualRank {
+  VirtualRank(const Program& program, Rank rank, const StepSeconds& seconds, ClockTransport transport)
+      : view(program, rank), engine(program, rank, seconds, std::move(transport)) {}
+  void run() { train::Trainer<VirtualEngine>(view, engine, recorder).step(); }
+  // All steps of the Program in its order, none twice.
+  bool in_order() const {
+    const std::span<const Step> steps = view.steps();
+    const auto same = [](const Step& step, const train::Recorder::Mark& mark) { return mark.step == &step; };
+    return std::equal(steps.begin(), steps.end(), recorder.marks().begin(), recorder.marks().end(), same);
+  }
+
+  train::View view;
+  VirtualEngine engine;
+  train::Recorder recorder{true};
+};
+
+inline std::vector<std::unique_ptr<VirtualRank>> run_all_ranks(const Program& program,
+                                                               const StepSeconds& seconds) {
   ThreadWorld world;
-  std::vector<std::unique_ptr<VirtualBackend>> backends;
+  std::vector<std::unique_ptr<VirtualRank>> ranks;
   for (std::int32_t rank = 0; rank < program.grid().ranks(); ++rank)
-    backends.push_back(std::make_unique<VirtualBackend>(program, Rank(rank), seconds, world.of(Rank(rank))));
+    ranks.push_back(std::make_unique<VirtualRank>(program, Rank(rank), seconds, world.of(Rank(rank))));
   std::vector<std::thread> threads;
-  for (const auto& backend : backends) threads.emplace_back([&backend] { backend->run_all(); });
+  for (const auto& rank : ranks) threads.emplace_back([&rank] { rank->run(); });
   for (std::thread& thread : threads) thread.join();
-  return backends;
+  return ranks;
 }
 
 // A table from a function of the step and what it is about.

@@ -8,6 +8,7 @@
 #include "kernels/backend/virtual/mpi_clocks.hpp"
 #include "tests/support/counts.hpp"
 #include "tests/support/small_models.hpp"
+#include "tests/support/thread_clocks.hpp"
 
 namespace tw {
 namespace {
@@ -40,18 +41,19 @@ bool run(const Case& c, Rank rank, std::int32_t ranks) {
     std::vector<double>& list = seconds.emplace_back();
     for (const Step& step : program.steps(stage)) list.push_back(seconds_of(step, program.units(stage)));
   }
-  VirtualBackend backend(program, rank, seconds, mpi_clocks());
-  backend.run_all();
-  double least = backend.now(), most = backend.now();
+  VirtualRank one(program, rank, seconds, mpi_clocks());
+  one.run();
+  double least = one.engine.now(), most = one.engine.now();
   MPI_Allreduce(MPI_IN_PLACE, &least, 1, MPI_DOUBLE, MPI_MIN, MPI_COMM_WORLD);
   MPI_Allreduce(MPI_IN_PLACE, &most, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
   const bool clock = least == most && (c.clock == 0 || most == c.clock);
-  const bool bytes = backend.left() == 0 && backend.peak() == footprint(program, rank).peak;
-  const bool all = backend.executed().size() == program.steps(program.stage_of(rank)).size();
-  if (rank == Rank(0)) std::printf("%s: %g s, peak %ld bytes\n", c.layout, most, backend.peak());
+  const std::int64_t peak = one.recorder.peak_bytes();
+  const bool bytes = one.recorder.live_bytes() == 0 && peak == footprint(program, rank).peak;
+  const bool all = one.in_order();
+  if (rank == Rank(0)) std::printf("%s: %g s, peak %ld bytes\n", c.layout, most, peak);
   if (!clock || !bytes || !all)
     std::printf("rank %d, %s: clock %g to %g, bytes %s, steps %s\n", rank.value(), c.layout, least, most,
-                bytes ? "right" : "wrong", all ? "all" : "missing");
+                bytes ? "right" : "wrong", all ? "in order" : "out of order");
   return clock && bytes && all;
 }
 

@@ -258,7 +258,7 @@ TEST(VerifyRefuses, AMissingGather) {
 TEST(VerifyRefuses, AGatherThatComesTooLate) {
   Broken b("dp=2,zero=1", 2);
   const std::size_t at = b.find(0, is(Action::gather));
-  b.move(0, at, at + 1);
+  b.move(0, at, at + 2);  // those of two units come first
   b.expect(0, "forward embedding", "that are not gathered");
 }
 TEST(VerifyRefuses, AMissingRelease) {
