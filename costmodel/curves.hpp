@@ -209,12 +209,14 @@ TW_DESCRIBE(SustainedLoad, gemm, attention, elementwise, low_over_gemm, source);
 
 // How errors of kernels become errors of a step. A curve's spread is that of one shape; a step runs many,
 // whose errors cancel in part: `shared` of it is left (1: all shapes are wrong alike; at least
-// 1/sqrt(shapes)). `routed`: a step with routed layers is less known than its kernels, relative.
+// 1/sqrt(shapes)). `routed`: a step with routed layers is less known than its kernels, relative,
+// and so is one in low precision: what a recipe's rule does not know is wrong alike for all its GEMMs.
 struct StepErrors {
   double shared = 1, routed = 0;
+  Defaulted<double> low_precision{0};
   std::string source;
 };
-TW_DESCRIBE(StepErrors, shared, routed, source);
+TW_DESCRIBE(StepErrors, shared, routed, low_precision, source);
 
 // GEMMs of libraries of an architecture's first two years: `speed` times the calibrated rate.
 struct EarlyGemm {

@@ -339,9 +339,10 @@ class Step {
   void finish() {
     double seconds = 0, variance = 0;
     for (const float part : cost_.terms.exposed) seconds += part;
-    const double shared = x_.machine.calibration->data().step_errors->shared;
-    for (const float error : cost_.terms.error) variance += shared * error * shared * error;
-    const double whole = x_.spread * seconds;
+    const StepErrors& errors = *x_.machine.calibration->data().step_errors;
+    for (const float error : cost_.terms.error) variance += errors.shared * error * errors.shared * error;
+    const double low = l_.precision == Precision::bf16 ? 0 : *errors.low_precision;
+    const double whole = std::hypot(x_.spread, low) * seconds;
     cost_.step_seconds = seconds;
     cost_.spread_seconds = std::sqrt(variance + whole * whole);
   }

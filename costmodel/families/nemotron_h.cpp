@@ -7,6 +7,8 @@ namespace tw::families {
 namespace {
 
 constexpr std::string_view kLetters = "M*-E";
+constexpr std::int64_t kMaxWidth = 1 << 24;
+constexpr std::int32_t kMaxTaps = 1024;
 
 Mamba read_mamba(Config& config) {
   Mamba mamba;
@@ -18,6 +20,10 @@ Mamba read_mamba(Config& config) {
   mamba.conv_bias = config.flag("use_conv_bias", true);
   mamba.chunk = config.size("chunk_size", 128);
   divided(config, "n_groups", mamba.heads, mamba.groups);
+  if (mamba.inner() > kMaxWidth) config.fail("mamba_num_heads", "heads times head size must be at most 2^24");
+  if (mamba.shared() > kMaxWidth)
+    config.fail("ssm_state_size", "groups times state size must be at most 2^24");
+  if (mamba.conv > kMaxTaps) config.fail("conv_kernel", "must be at most 1024");
   config.size("expand", 2);  // without effect: heads and head_dim are there
   for (const char* key : {"use_bias", "mamba_proj_bias", "residual_in_fp32"}) {
     if (config.flag(key, false)) config.fail(key, "must be false");

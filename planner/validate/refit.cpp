@@ -143,11 +143,11 @@ std::vector<OffRow> offs_of(const std::vector<Case>& cases, const FittedList& li
   return out;
 }
 
-// Groups of five rows or more, each weighing the same: scores in units of the group's mean |off|.
+// Groups of five rows or more, each weighing the same, however many rows it has and however far off they are.
 double mean_score(const std::vector<OffRow>& offs, Scenarios& scenarios) {
   constexpr std::size_t kEnough = 5;
   struct Group {
-    double score = 0, off = 0;
+    double score = 0;
     std::size_t rows = 0;
   };
   std::map<std::string, Group> groups;
@@ -155,11 +155,11 @@ double mean_score(const std::vector<OffRow>& offs, Scenarios& scenarios) {
     const PredictedRow p = *predict_row(*each.one->row, scenarios, {}).predicted;
     const double half = (p.step_time_high_s - p.step_time_low_s) / (2 * p.step_time_s);
     Group& group = groups[each.one->group];
-    group.score += interval_score(half, each.off), group.off += std::abs(each.off), group.rows += 1;
+    group.score += interval_score(half, each.off), group.rows += 1;
   }
   double sum = 0, counted = 0;
   for (const auto& [name, group] : groups) {
-    if (group.rows >= kEnough && group.off > 0) sum += group.score / group.off, counted += 1;
+    if (group.rows >= kEnough) sum += group.score / static_cast<double>(group.rows), counted += 1;
   }
   return counted > 0 ? sum / counted : 0;
 }

@@ -22,9 +22,14 @@ void expect_sound(const Model& model) {
   for (std::int32_t i = 0; i < model.layers(); ++i) {
     const LayerKind& kind = model.layer(i);
     const Attention& a = kind.attention;
-    RC_ASSERT(in_range(a.heads) && in_range(a.head_dim) && in_range(a.value_dim) && in_range(a.kv_heads));
-    RC_ASSERT(a.heads % a.kv_heads == 0);
-    RC_ASSERT(kind.mlp.has_value() != kind.moe.has_value());
+    const bool attends = a.kind != AttentionKind::none, feeds = kind.mlp || kind.moe;
+    RC_ASSERT(attends || kind.mamba || feeds);
+    RC_ASSERT(!(kind.mlp && kind.moe) && !(attends && kind.mamba));
+    if (attends) {
+      RC_ASSERT(in_range(a.heads) && in_range(a.head_dim) && in_range(a.value_dim) && in_range(a.kv_heads));
+      RC_ASSERT(a.heads % a.kv_heads == 0);
+    }
+    if (kind.mamba) RC_ASSERT(kind.mamba->inner() <= kLimit && kind.mamba->heads % kind.mamba->groups == 0);
     if (kind.mlp) RC_ASSERT(in_range(kind.mlp->ffn));
     if (kind.moe) RC_ASSERT(in_range(kind.moe->ffn) && kind.moe->top_k <= kind.moe->experts);
   }

@@ -142,6 +142,7 @@ TEST(Mamba, PatternsThatMakeNoSenseAreRefused) {
   EXPECT_THROW(read(config("MX")), InputError);
   EXPECT_THROW(read(config("M", R"(,"residual_in_fp32":true)")), InputError);
   EXPECT_THROW(read(config("M", R"(,"moe_latent_size":8)")), InputError);
+  EXPECT_THROW(read(config("M", R"(,"conv_kernel":4096)")), InputError);
   std::string longer = config("MM");
   longer.replace(longer.find("\"MM\""), 4, "\"MMM\"");
   EXPECT_THROW(read(longer), InputError);

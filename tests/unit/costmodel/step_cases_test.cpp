@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "costmodel/curves.hpp"
 #include "costmodel/step.hpp"
 #include "tests/unit/costmodel/oracle_fixture.hpp"
 
@@ -204,6 +205,16 @@ TEST(StepCases, WholeStepSpreadAddsInSquares) {
   s.setup.profile.spread = 0.1;
   s.context = step_context(s.setup.job, s.setup.machine, Bytes(0));
   EXPECT_NEAR(s.cost().spread_seconds, std::hypot(curves.spread_seconds, 0.1 * curves.step_seconds), 1e-9);
+}
+
+// A recipe's rule is wrong alike for all GEMMs of a step, beside all else, in squares.
+TEST(StepCases, LowPrecisionIsLessKnown) {
+  Synthetic s;
+  const Cost curves = s.cost();
+  const double low = *s.setup.calibration.data().step_errors->low_precision;
+  ASSERT_GT(low, 0.01);
+  s.layout.precision = Precision::fp8_current;
+  EXPECT_NEAR(s.cost().spread_seconds, std::hypot(curves.spread_seconds, low * curves.step_seconds), 1e-9);
 }
 
 }  // namespace
