@@ -175,12 +175,12 @@ SmallList<RowBlock, 3> Builder::row_blocks(const LinearSpec& spec, std::int64_t 
   if (spec.parts.empty()) {
     const std::int64_t rows = spec.out / spec.stacked, distinct = counted / spec.stacked;
     for (std::int64_t i = 0; i < spec.stacked; ++i)
-      blocks.push_back({distinct, (rows + parts - 1) / parts, 1});
+      blocks.push_back({distinct, (rows + parts - 1) / parts, 1, parts > 1});
     return blocks;
   }
   for (std::size_t i = 0; i < spec.parts.size(); ++i) {
     const std::int64_t distinct = rows_of(spec.parts, i, counted, spec.out);
-    blocks.push_back({distinct, spec.parts[i] / parts, spec.parts[i] / distinct});
+    blocks.push_back({distinct, spec.parts[i] / parts, spec.parts[i] / distinct, parts > 1});
   }
   return blocks;
 }
@@ -238,7 +238,7 @@ TensorId Builder::plain_linear(const LinearSpec& spec, TensorId x) {
     w.columns = all_in, w.local_columns = own_in;
     w.rows = row_blocks(spec, counted);
     if (spec.split != Split::column) {
-      for (RowBlock& block : w.rows) block.local = block.distinct, block.copies = 1;
+      for (RowBlock& block : w.rows) block = {block.distinct, block.distinct};
     }
     w.frozen = spec.frozen;
     index = declare(w);

@@ -24,7 +24,7 @@ void share(Run& run, const FlatWeight& flat, const RowBlock& block, const View& 
   const Scope scope = weight.scope;
   const std::size_t ranks = view.cut_group(scope).size(), index = view.index_in(view.cut_group(scope));
   const auto copies = static_cast<std::size_t>(block.copies);
-  const bool cut = block.local != block.distinct || weight.local_columns < weight.columns;
+  const bool cut = block.cut || weight.local_columns < weight.columns;
   if (weight.sequence_partial) {
     run.sharers_first = 0, run.sharers = ranks, run.owned = index == 0;
   } else if (copies > 1) {

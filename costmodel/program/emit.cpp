@@ -99,7 +99,7 @@ LayerWork emit_embedding(const EmitInput& input) {
   const std::int64_t tp = input.key.tp, elements = std::int64_t{model.vocab} * model.hidden;
   const std::int64_t local = local_vocab(model, *input.profile, input.key.tp) * model.hidden;
   Weight table{"embedding", elements, local, Scope::attention, false, true};
-  table.rows = {{model.vocab, local / model.hidden, 1}};
+  table.rows = {{model.vocab, local / model.hidden, 1, tp > 1}};
   table.columns = table.local_columns = model.hidden;
   const std::int16_t weight = b.weight(table);
   TensorSpec out = residual_stream(b);

@@ -142,7 +142,7 @@ WeightPart Program::part(Rank rank, const Weight& weight) const {
   out.group = {first, weight.local_groups, 0, weight.local_groups};
   std::int64_t local = 0;
   for (const RowBlock& block : weight.rows) {
-    const std::int64_t begin = block.local == block.distinct ? 0 : index / block.copies * block.local;
+    const std::int64_t begin = block.cut ? index / block.copies * block.local : 0;
     const std::int64_t count = std::clamp<std::int64_t>(block.distinct - begin, 0, block.local);
     out.row.push_back({out.rows + begin, count, local, block.local});
     out.rows += block.distinct;

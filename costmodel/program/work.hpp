@@ -34,10 +34,12 @@ struct Routing {
 };
 
 // Rows of a weight that are cut over the ranks of a group by themselves: rank r holds `local` rows from
-// (r / copies) * local on, as far as there are any.
+// (r / copies) * local on, as far as there are any; padding may leave the last ranks none. Not cut: every
+// rank holds all.
 struct RowBlock {
   std::int64_t distinct = 0, local = 0;
   std::int64_t copies = 1;  // ranks that hold the same rows (fewer KV heads than ranks)
+  bool cut = false;
 };
 
 struct Weight {

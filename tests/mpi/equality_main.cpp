@@ -76,11 +76,15 @@ class Comparison {
 
 std::vector<Case> suite_for(const cpu::MpiProcess& process) {
   const std::int32_t ranks = process.size();
-  const Chosen chosen =
-      ranks > 4 ? choose_cases(ranks, 30, 4) : choose_cases(ranks, 400, ranks == 4 ? 120 : 30);
+  const std::vector<Case> special = special_cases(ranks);
+  Chosen chosen = ranks > 4 ? choose_cases(ranks, 30, 4) : choose_cases(ranks, 400, ranks == 4 ? 120 : 30);
   if (process.rank() == Rank(0))
-    std::printf("%zu of %lld legal layouts chosen; %zu of %zu pairs of option values\n", chosen.cases.size(),
-                static_cast<long long>(chosen.legal), chosen.paired, chosen.pairs);
+    std::printf(
+        "%zu layouts with %zu of the %zu pairs of option values that %lld of %lld legal layouts have; "
+        "%zu special ones\n",
+        chosen.cases.size(), chosen.paired, chosen.pairs, static_cast<long long>(chosen.candidates),
+        static_cast<long long>(chosen.legal), special.size());
+  chosen.cases.insert(chosen.cases.end(), special.begin(), special.end());
   return chosen.cases;
 }
 

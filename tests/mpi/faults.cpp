@@ -30,7 +30,8 @@ const FaultCase kCases[] = {
     {Fault::skipped_update, "one layer not updated", {"dense", "pp=4", 4}},
 };
 
-void swap_rows(Tensor<double>& x, std::int64_t a, std::int64_t b) {
+template <class T>
+void swap_rows(Tensor<T>& x, std::int64_t a, std::int64_t b) {
   if (x.rows <= std::max(a, b)) return;
   std::swap_ranges(x.data.begin() + a * x.width, x.data.begin() + (a + 1) * x.width,
                    x.data.begin() + b * x.width);
@@ -50,12 +51,13 @@ void FaultyMessages::all_gather(Group group, const void* piece, std::int64_t byt
                 static_cast<std::size_t>(bytes));
 }
 
-void FaultyMessages::all_reduce(Group group, double* values, std::int64_t count) {
+template <class A>
+void FaultyMessages::reduce(Group group, A* values, std::int64_t count) {
   if (fault_ == Fault::dropped_reduce && in(Action::reduce)) return;
   if (fault_ == Fault::local_balance && in(Action::op) && what == Operator::balance) return;
   if (fault_ == Fault::dropped_partial_sum && in(Action::op) && what == Operator::convert) return;
   if (fault_ == Fault::local_norm && in(Action::clip)) {
-    const double own = values[0];
+    const A own = values[0];
     Forwarding::all_reduce(group, values, count);
     values[0] = own;
     return;
@@ -67,23 +69,25 @@ void FaultyMessages::all_reduce(Group group, double* values, std::int64_t count)
   Forwarding::all_reduce(group, values, count);
 }
 
-bool FaultyEngine::skips(const Step& step, const Call& call) const {
+template <class T>
+bool FaultyEngine<T>::skips(const Step& step, const Call& call) const {
   const bool weights = call.io.half == Half::weight_gradient;
   if (fault_ == Fault::lost_weight_gradient) return weights && step.unit == 1 && call.io.weight == 1;
   if (fault_ == Fault::lost_micro_batch) return weights && step.microbatch == 1;
   return false;
 }
 
-void FaultyEngine::spoil(const Step& step, Call& call) const {
+template <class T>
+void FaultyEngine<T>::spoil(const Step& step, Call& call) const {
   const Operator what = call.io.what;
   const bool forward = !call.backward(), second = view_.rank() == Rank(1);
   if (fault_ == Fault::wrong_scale && what == Operator::score && step.backward && second)
-    for (double& x : call.writes[0]->data) x *= 1.01;
+    for (T& x : call.writes[0]->data) x = static_cast<T>(static_cast<cpu::Acc<T>>(x) * cpu::Acc<T>(1.01));
   if (fault_ == Fault::wrong_positions && what == Operator::rotate && second) call.writes[0] = call.reads[0];
   if (fault_ == Fault::lost_ring_block && what == Operator::ring && forward)
-    std::fill(call.writes[0]->data.begin(), call.writes[0]->data.end(), 0.0);
+    std::fill(call.writes[0]->data.begin(), call.writes[0]->data.end(), T(0));
   if (fault_ == Fault::swapped_heads && what == Operator::spread_heads && forward) {
-    Tensor<double>& x = *call.writes[0];
+    Tensor<T>& x = *call.writes[0];
     for (std::int64_t row = 0; row < x.rows; ++row)
       std::swap(x.data[static_cast<std::size_t>(row * x.width)],
                 x.data[static_cast<std::size_t>(row * x.width + 1)]);
@@ -94,22 +98,24 @@ void FaultyEngine::spoil(const Step& step, Call& call) const {
     std::rotate(call.writes[0]->data.begin(), call.writes[0]->data.begin() + call.writes[0]->width,
                 call.writes[0]->data.end());
   if (fault_ == Fault::lost_probability_gradient && what == Operator::permute && !forward)
-    std::fill(call.writes[1]->sums.begin(), call.writes[1]->sums.end(), 0.0);
+    std::fill(call.writes[1]->sums.begin(), call.writes[1]->sums.end(), cpu::Acc<T>(0));
 }
 
-void FaultyEngine::op(const Step& step, Call& call) {
+template <class T>
+void FaultyEngine<T>::op(const Step& step, Call& call) {
   done.push_back(to_string(step, view_.units()));
   messages_.step = &step, messages_.what = call.io.what;
   if (skips(step, call)) return;
   if (fault_ == Fault::lost_ring_gradient && call.io.what == Operator::ring_return) {
-    call.reads[1] = std::make_shared<Tensor<double>>(*call.reads[1]);
-    std::fill(call.reads[1]->sums.begin(), call.reads[1]->sums.end(), 0.0);
+    call.reads[1] = std::make_shared<Tensor<T>>(*call.reads[1]);
+    std::fill(call.reads[1]->sums.begin(), call.reads[1]->sums.end(), cpu::Acc<T>(0));
   }
   inner_.op(step, call);
   spoil(step, call);
 }
 
-void FaultyEngine::act(const Step& step) {
+template <class T>
+void FaultyEngine<T>::act(const Step& step) {
   done.push_back(to_string(step, view_.units()));
   messages_.step = &step, messages_.what = Operator::wait;
   const bool later = inner_.steps_done() > 0;
@@ -120,16 +126,22 @@ void FaultyEngine::act(const Step& step) {
   inner_.act(step);
 }
 
-void FaultyEngine::send(const Step& step, const Value& value, std::int32_t boundary) {
+template <class T>
+void FaultyEngine<T>::send(const Step& step, const Value& value, std::int32_t boundary) {
   done.push_back(to_string(step, view_.units()));
   inner_.send(step, value, boundary);
 }
 
-FaultyEngine::Value FaultyEngine::receive(const Step& step, std::int32_t boundary) {
+template <class T>
+typename FaultyEngine<T>::Value FaultyEngine<T>::receive(const Step& step, std::int32_t boundary) {
   done.push_back(to_string(step, view_.units()));
   Value value = inner_.receive(step, boundary);
   std::swap(value, last_received_);
   return fault_ == Fault::stale_boundary && value ? value : last_received_;
 }
+
+template class FaultyEngine<double>;
+template class FaultyEngine<float>;
+template class FaultyEngine<bf16>;
 
 }  // namespace tw::train

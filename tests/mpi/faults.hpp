@@ -46,21 +46,26 @@ class FaultyMessages final : public Forwarding {
   Operator what = Operator::wait;  // of an operation
 
   void all_gather(Group group, const void* piece, std::int64_t bytes, void* whole) override;
-  void all_reduce(Group group, double* values, std::int64_t count) override;
+  void all_reduce(Group group, double* values, std::int64_t count) override { reduce(group, values, count); }
+  void all_reduce(Group group, float* values, std::int64_t count) override { reduce(group, values, count); }
 
  private:
+  template <class A>
+  void reduce(Group group, A* values, std::int64_t count);
   bool in(Action action) const { return step != nullptr && step->action == action; }
   Fault fault_;
 };
 
 // Also writes down what was done, in order.
+template <class T>
 class FaultyEngine {
  public:
-  using Inner = TensorEngine<double>;
-  using Value = Inner::Value;
-  using Call = Inner::Call;
-  FaultyEngine(const View& view, FaultyMessages& messages, Fault fault, const Data& data)
-      : view_(view), messages_(messages), fault_(fault), inner_(view, messages, test_settings(), data) {}
+  using Inner = TensorEngine<T>;
+  using Value = typename Inner::Value;
+  using Call = typename Inner::Call;
+  FaultyEngine(const View& view, FaultyMessages& messages, Fault fault, const Settings& settings,
+               const Data& data)
+      : view_(view), messages_(messages), fault_(fault), inner_(view, messages, settings, data) {}
 
   void begin_step() { inner_.begin_step(), done.clear(); }
   void end_step() { messages_.step = nullptr, inner_.end_step(); }

@@ -22,7 +22,7 @@ Run run_with(Fault fault, const Case& one, Messages& messages) {
   const View view(program, messages.self());
   const Data data = Data::pattern(test_settings().seed, program.input().model.vocab);
   FaultyMessages faulty(messages, fault);
-  FaultyEngine engine(view, faulty, fault, data);
+  FaultyEngine<double> engine(view, faulty, fault, test_settings(), data);
   Run out{trace_of(program, view, engine, kSteps)};
   std::vector<std::string> expected;
   for (const Step& step : view.steps()) expected.push_back(to_string(step, view.units()));

@@ -76,7 +76,8 @@ std::vector<std::int32_t> uneven(const Layout& l, std::int32_t layers) {
   return out;
 }
 
-void visit(std::int32_t ranks, std::string_view name, std::int32_t layers, std::vector<Candidate>& out) {
+std::int64_t visit(std::int32_t ranks, std::string_view name, std::int32_t layers,
+                   std::vector<Candidate>& out) {
   const Model model = small_model(name, layers);
   const Case like{name, "", ranks, ranks > 4 ? 16 : 8};
   const Job job{&model, like.batch, like.seq, ranks};
@@ -84,11 +85,14 @@ void visit(std::int32_t ranks, std::string_view name, std::int32_t layers, std::
   space.mb = MicroBatches::divisors;
   space.schedules = 0b1111111, space.cp_kinds = 0b111, space.orders = 0b11;
   space.recomputes = recomputes(model.has_moe());
+  std::int64_t legal = 0;
   std::uint32_t count = 0;
   const std::uint32_t every = ranks > 4 ? 31 : ranks > 2 ? 5 : 1;
   for_each_layout(space, job, [&](const Layout& layout, Link) {
     const bool long_model = layout.vpp > 1 || layout.pp > 5;
-    if (long_model != (layers == 8) || count++ % every != 0 || layout.mb > 4) return;
+    if (long_model != (layers == 8) || layout.mb > 4) return;
+    ++legal;
+    if (count++ % every != 0) return;
     Case one = like;
     Layout varied = layout;
     if (count % 7 == 0) varied.split = uneven(layout, layers);
@@ -96,20 +100,21 @@ void visit(std::int32_t ranks, std::string_view name, std::int32_t layers, std::
     one.layout = to_string(varied);
     out.push_back(candidate(one, varied));
   });
+  return legal;
 }
 
 }  // namespace
 
 Chosen choose_cases(std::int32_t ranks, std::size_t limit, std::size_t more) {
   std::vector<Candidate> all;
+  Chosen out;
   for (const std::string_view name : kModels) {
-    for (const std::int32_t layers : {5, 8}) visit(ranks, name, layers, all);
+    for (const std::int32_t layers : {5, 8}) out.legal += visit(ranks, name, layers, all);
   }
   std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) {
     return hashed(a.one.layout + std::string(a.one.model)) < hashed(b.one.layout + std::string(b.one.model));
   });
-  Chosen out;
-  out.legal = static_cast<std::int64_t>(all.size());
+  out.candidates = static_cast<std::int64_t>(all.size());
   std::unordered_set<std::uint32_t> open;
   for (const Candidate& each : all) open.insert(each.pairs.begin(), each.pairs.end());
   out.pairs = open.size();
@@ -129,6 +134,35 @@ Chosen choose_cases(std::int32_t ranks, std::size_t limit, std::size_t more) {
   }
   out.paired = out.pairs - open.size();
   for (std::size_t i = 0; i < more && !all.empty(); ++i) take(all[i * all.size() / more]);
+  return out;
+}
+
+std::vector<Case> special_cases(std::int32_t ranks) {
+  std::vector<Case> out;
+  const auto add = [&](std::string_view model, std::string layout) {
+    const Case one{model, std::move(layout), ranks};
+    const ProgramInput input = input_of(one);
+    Job job = input.job;
+    job.model = &input.model;
+    if (illegal_because(input.layout, job).empty()) out.push_back(one);
+  };
+  if (ranks != 2 && ranks != 4) return out;
+  const std::string n = std::to_string(ranks), half = std::to_string(ranks / 2);
+  for (const std::string_view model : {"padded", "tied_padded"}) {
+    for (const char* cut : {",sp=0", ",sp=1"}) {
+      add(model, "tp=" + n + cut);
+      add(model, "dp=2,zero=3,tp=" + half + cut);
+      add(model, "pp=2,tp=" + half + cut);
+    }
+  }
+  for (const std::string schedule : {"zb-h1", "zb-v,vpp=2", "dualpipe", "dualpipe-v,vpp=2"}) {
+    for (const char* mb : {",mb=1", ",mb=2"}) {
+      add("tied", "pp=" + n + ",schedule=" + schedule + mb);
+      for (const char* zero : {",zero=0", ",zero=1", ",zero=2", ",zero=3"})
+        add("tied", "dp=2,pp=" + half + ",schedule=" + schedule + mb + zero);
+      add("tied", "tp=2,sp=1,pp=" + half + ",schedule=" + schedule + mb);
+    }
+  }
   return out;
 }
 

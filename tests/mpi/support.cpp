@@ -8,8 +8,8 @@ namespace tw::train {
 Model small_model(std::string_view name, std::int32_t layers) {
   Model model;
   model.name = std::string(name), model.family = "llama";
-  model.hidden = 16, model.vocab = 60;
-  model.tied_embeddings = name == "tied" || name == "tied_moe";
+  model.hidden = 16, model.vocab = name.ends_with("padded") ? 64 : 60;
+  model.tied_embeddings = name.starts_with("tied");
   LayerKind dense;
   dense.attention = {.heads = 8, .kv_heads = 2, .head_dim = 4, .value_dim = 4};
   dense.mlp = Mlp{.ffn = 24};
@@ -33,7 +33,8 @@ ProgramInput input_of(const Case& one) {
   const std::int32_t layers = input.layout.vpp > 1 || input.layout.pp > 5 ? 8 : 5;
   input.model = small_model(one.model, one.layers > 0 ? one.layers : layers);
   input.profile = load_profile("trainwright");
-  input.profile.kernels.vocab_multiple = 4;  // 60 entries on 8 ranks: the last has four, not eight
+  // 60 entries on 8 ranks: the last has four, not eight. Padded: the first rank has all 64, the others none.
+  input.profile.kernels.vocab_multiple = one.model.ends_with("padded") ? 64 : 4;
   input.job.gpus = one.ranks, input.job.global_batch = one.batch, input.job.seq = one.seq;
   return input;
 }

@@ -21,7 +21,8 @@ struct Case {
   std::int32_t layers = 0;  // 0: 8 where chunks or stages are many, else 5
 };
 
-// dense, tied, moe, shared (experts beside a dense first layer, a shared expert, norms of heads).
+// dense, tied, moe, tied_moe, shared (experts beside a dense first layer, a shared expert, norms of heads);
+// padded, tied_padded: a vocabulary that one rank of a cut holds alone.
 Model small_model(std::string_view name, std::int32_t layers);
 ProgramInput input_of(const Case& one);
 Settings test_settings();

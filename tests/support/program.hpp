@@ -53,9 +53,14 @@ class Workspace {
   }
 
   Ran run(const std::vector<std::string>& args) const {
+    std::string line = quoted(TW_BINARY_DIR "/bin/trainwright");
+    for (const std::string& arg : args) line += " " + quoted(arg);
+    return run_line(line);
+  }
+  // A line of the shell.
+  Ran run_line(const std::string& line) const {
     const std::string out = (folder_ / "said/out").string(), err = (folder_ / "said/err").string();
-    std::string command = "cd " + quoted(in().string()) + " && " + quoted(TW_BINARY_DIR "/bin/trainwright");
-    for (const std::string& arg : args) command += " " + quoted(arg);
+    const std::string command = "cd " + quoted(in().string()) + " && " + line;
     const int status =
         std::system((command + " >" + quoted(out) + " 2>" + quoted(err) + " </dev/null").c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};

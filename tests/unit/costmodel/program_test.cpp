@@ -163,5 +163,46 @@ TEST(Program, RefusesMultiTokenPrediction) {
   EXPECT_THROW(Program(small_input(model, "dp=1", 1, 1)), InputError);
 }
 
+// How tokens travel between ranks of ep changes what they cost, and nothing in what is done.
+TEST(Program, TheKindOfDispatchChangesNoOperation) {
+  const Model model = load_model("mixtral-8x7b");
+  const LayerWork direct = work_of(model, "dp=8,ep=8", 8, 512);
+  for (const char* kind : {"two-level", "rail", "dedup"}) {
+    const LayerWork other = work_of(model, std::string("dp=8,ep=8,a2a=") + kind, 8, 512);
+    EXPECT_EQ(to_string(other.forward), to_string(direct.forward)) << kind;
+    EXPECT_EQ(to_string(other.backward), to_string(direct.backward)) << kind;
+    for (std::size_t i = 0; i < direct.operands.forward.size(); ++i)
+      EXPECT_EQ(to_string(other.operands.forward[i], other.operands),
+                to_string(direct.operands.forward[i], direct.operands));
+    for (std::size_t i = 0; i < direct.operands.backward.size(); ++i)
+      EXPECT_EQ(to_string(other.operands.backward[i], other.operands),
+                to_string(direct.operands.backward[i], direct.operands));
+  }
+}
+
+// 128 entries padded to 128 on each of two ranks: the first holds all, the second none of them. A
+// weight that is not cut has as many local rows as there are, and is whole on both.
+TEST(Program, PaddingLeavesTheLastRankNoRowOfTheVocabulary) {
+  ProgramInput input;
+  input.model = load_model("llama-3.1-8b");
+  input.model.vocab = 128;
+  input.profile = load_profile("trainwright");
+  input.profile.kernels.vocab_multiple = 128;
+  input.layout = parse_layout("tp=2", 2);
+  input.job.gpus = 2, input.job.global_batch = 1, input.job.seq = 128;
+  const Program program(input);
+  const Weight& table = program.units(0).front().work->weights.front();
+  const Extent first = program.part(Rank(0), table).row[0], second = program.part(Rank(1), table).row[0];
+  EXPECT_EQ(first.first, 0);
+  EXPECT_EQ(first.count, 128);
+  EXPECT_EQ(second.first, 128);
+  EXPECT_EQ(second.count, 0);
+  EXPECT_EQ(second.room, 128);
+  const Weight& norm = program.units(0)[1].work->weights.front();
+  EXPECT_EQ(norm.name, "norm");
+  EXPECT_EQ(program.part(Rank(1), norm).row[0].first, 0);
+  EXPECT_EQ(program.part(Rank(1), norm).row[0].count, norm.rows[0].distinct);
+}
+
 }  // namespace
 }  // namespace tw
