@@ -101,9 +101,13 @@ void Builder::linear_backward(const Node& node, const Ready& gradient) {
   TensorSpec in = at(node.inputs[0]).spec;
   in.place = place;
   const std::int16_t made = new_value(in, true);
+  const bool low = gathers_low(work_.backward, node, gradient, true);
+  gathers_low(work_.backward, node, again, false);
+  const std::size_t from = work_.backward.size();
   const std::int16_t dgrad =
       linear_ops(node, GemmPass::dgrad, work_.backward, gradient.before,
                  {.half = Half::input_gradient, .reads = {gradient.value}, .writes = {made}});
+  share_cast(work_.backward, from, node, low, false);
   if (node.linear.frozen) {
     reduce_each_part(node, made);
     return hand_gradient(node.inputs[0], {{dgrad}, -1, made}, place);

@@ -214,7 +214,9 @@ Builder::Ready Builder::forward_ops(const Node& node, OpList& list, bool replay)
       return listed_ops(listed_[static_cast<std::size_t>(node.listed)].forward, list, before, operands);
     default: {
       const std::size_t from = list.size();
+      const bool low = gathers_low(list, node, ready, false);
       Ready made{{linear_ops(node, GemmPass::forward, list, before, operands)}, -1, made_value};
+      share_cast(list, from, node, low, low || kernels().compiled);
       for (std::size_t i = from; i < list.size(); ++i) {
         list[i].term = op.term;
         if (replay) list[i].share *= 1 - node.saved;

@@ -95,24 +95,6 @@ TensorId Builder::stored(TensorId id) const {
   return gathered || producer->conversion == Conversion::slice ? stored(producer->inputs[0]) : id;
 }
 
-// Transformer Engine keeps the quantised input of a linear for its weight gradient, in one usage, beside
-// what others keep of the same tensor (docs/features/low_precision_training, Performance Considerations,
-// "Memory usage"); torchao keeps it in bf16 (float8_linear.py, saves input_hp).
-bool Builder::keeps_low(const Node& node) const {
-  return node.kind == Kind::linear && node.linear.low_precision && kernels().low_precision_inputs &&
-         input_.key.precision != Precision::bf16;
-}
-
-// Bits with scales: one of 8 bits for 32 elements of MXFP8 (OCP Microscaling Formats 1.0) and for 16 of
-// NVFP4 (Transformer Engine, NVFP4 recipe); one for a tensor or a block of 128 else.
-std::int64_t Builder::low_bytes(const TensorSpec& spec) const {
-  const Precision precision = input_.key.precision;
-  const double bits = precision == Precision::nvfp4   ? 4 + 8.0 / 16
-                      : precision == Precision::mxfp8 ? 8 + 8.0 / 32
-                                                      : 8;
-  return std::llround(local_rows(spec) * static_cast<double>(local_width(spec)) * bits / 8);
-}
-
 void Builder::keep(TensorId id, bool low) {
   id = stored(id);
   const Node* producer = producer_of(id);
@@ -126,6 +108,7 @@ void Builder::mark_kept() {
       for (const TensorId id : node.needs) keep(id, keeps_low(node));
       continue;
     }
+    if (node.replayed && kernels().compiled) continue;  // nothing after it in the replay: not made again
     for (const TensorId id : node.inputs) {
       const Node* producer = producer_of(id);
       if (!producer || !producer->recomputed) keep(id);

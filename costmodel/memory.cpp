@@ -55,7 +55,24 @@ void StageMemory::add_kind(const KindPass& pass, const KindState& state, std::in
   layer_.gradient = std::max(layer_.gradient, state.whole_gradient);
 }
 
+// The input of a micro-batch in flight lies in its receive buffer, as its first layer's kept input.
+void StageMemory::add_stage_buffers(const HeldChunk& chunk) {
+  const Layout& l = *chain_.layout;
+  if (l.pp == 1 || !*context_.machine.profile->memory.stage_buffers) return;
+  const std::int64_t all = microbatches(l, context_.job);
+  const std::int64_t part =
+      local_tokens(context_, l) * context_.job.model->hidden * size_of(DType::bf16) / (l.sp ? l.tp : 1);
+  for (std::size_t i = 0; i < moments(); ++i) {
+    const std::int64_t in_flight = chunk.held[i].forwards + chunk.held[i].deferred;
+    const std::int64_t inputs = chunk.embedding ? 0 : all - in_flight;
+    const std::int64_t outputs = chunk.head ? 0 : all + in_flight;
+    moments_[i].activations += (inputs + outputs) * part;
+    if (chunk.head) moments_[i].logits += (all - in_flight) * logit_bytes(context_, l);
+  }
+}
+
 void StageMemory::hold(const HeldChunk& chunk) {
+  add_stage_buffers(chunk);
   for (std::size_t i = 0; i < chain_.pass->kinds.size(); ++i) {
     const std::int64_t own = chunk.kinds[i], plain = chunk.plain[i];
     if (own + plain == 0) continue;
@@ -145,6 +162,9 @@ std::int64_t StageMemory::temporary(std::int64_t begun) const {
 
 MemoryUse StageMemory::use() const {
   const MemoryMechanisms& m = context_.machine.profile->memory;
+  // A caching allocator moves nothing: the few large tensors of an unfused loss do not fit where a layer's
+  // temporaries lay, between those that are kept.
+  const std::int64_t apart = m.loss_apart ? std::min(layer_.moment, freed_logits_) : 0;
   MemoryUse out;
   for (std::size_t i = 0; i < moments(); ++i) {
     MemoryUse at = use_;
@@ -153,7 +173,7 @@ MemoryUse StageMemory::use() const {
     at[MemoryPart::temporary] += temporary(moments_[i].gradients);
     const std::int64_t moving =
         at[MemoryPart::activations] + at[MemoryPart::temporary] + at[MemoryPart::logits];
-    at[MemoryPart::slack] = std::llround(m.allocator_slack * static_cast<double>(moving));
+    at[MemoryPart::slack] = apart + std::llround(m.allocator_slack * static_cast<double>(moving));
     if (i == 0 || at.total() > out.total()) out = at;
   }
   return out;

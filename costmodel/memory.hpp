@@ -39,6 +39,7 @@ class StageMemory {
   void add_whole(std::int64_t bytes, const HeldChunk& chunk);
   std::int64_t temporary(std::int64_t begun) const;
   std::size_t moments() const { return static_cast<std::size_t>(std::max(schedule_.moments, 1)); }
+  void add_stage_buffers(const HeldChunk& chunk);
 
   const StepContext& context_;
   const Chain& chain_;

@@ -132,10 +132,11 @@ Estimate Pricer::kernel(const Op& op) {
 
 // Elements cast for one GEMM: the forward casts its input, the dgrad the gradient of its output; the
 // wgrad reads the transposed copies that both left. Weights are cast once a step, or for every GEMM.
-static double cast_elements(const Work& work, bool weights) {
+static double cast_elements(const Op& op, bool weights) {
+  const Work& work = op.work;
   const auto of = [&](double m, double n, double k, double groups, GemmPass pass) {
     if (pass == GemmPass::wgrad) return 0.0;
-    return m * (pass == GemmPass::forward ? k : n) + (weights ? groups * n * k : 0.0);
+    return op.cast * m * (pass == GemmPass::forward ? k : n) + (weights ? groups * n * k : 0.0);
   };
   const auto size = [](std::int64_t value) { return static_cast<double>(value); };
   if (const auto* g = std::get_if<GemmShape>(&work))
@@ -162,14 +163,15 @@ Estimate Pricer::low_precision(const Op& op) {
   const KernelMechanisms& kernels = machine_.profile->kernels;
   const bool simulated = *kernels.emulated && std::holds_alternative<GemmShape>(op.work);
   return machine_.calibration->low_precision(name_of(precision_), kernel(op), simulated ? 0 : peak / gpu.bf16,
-                                             cast_elements(op.work, *kernels.cast_weights),
+                                             cast_elements(op, *kernels.cast_weights),
                                              *kernels.cast_bytes);
 }
 
 Estimate Pricer::estimate(const Op& op, const PassLinks& links) {
   const Calibration& k = *machine_.calibration;
   if (const auto* c = std::get_if<CollectiveWork>(&op.work)) {
-    return k.collective(c->kind, links_for(links, c->group), c->bytes);
+    const Bytes bytes(std::llround(op.wire * c->bytes.to_double()));
+    return k.collective(c->kind, links_for(links, c->group), bytes);
   }
   if (const auto* d = std::get_if<DispatchWork>(&op.work)) {
     return dispatch(*d, links_for(links, d->group), dispatch_);

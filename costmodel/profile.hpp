@@ -74,13 +74,15 @@ struct KernelMechanisms {
   Defaulted<bool> emulated{false};            // low precision is only simulated: operands cast there and back
   Defaulted<double> cast_bytes{0};            // of one low-precision cast, per element; 0: the recipe's own
   Defaulted<bool> cast_weights{false};        // weights are cast for every GEMM, not once a step
+  // torch.compile of each layer: projections of one input share its cast; what no backward reads is not kept.
+  Defaulted<bool> compiled{false};
 };
 TW_DESCRIBE(KernelMechanisms, attention, gemm_library, fused_activation, fused_norm, fused_rope,
             fused_add_norm, fused_bias_gradient, merged_projections, dropout, fused_loss, loss_forward_passes,
             loss_backward_passes, vocab_multiple, grouped_gemm, expanded_kv, unfused_pair_bytes,
             regather_input, selective_by_operator, early_stop, overlap_wgrad, tp_overlap, gate_apart,
             gathered_logits, low_precision_inputs, padded_permutation, loss, fused_adapter,
-            replicated_experts, emulated, cast_bytes, cast_weights);
+            replicated_experts, emulated, cast_bytes, cast_weights, compiled);
 
 // Where the exchange between pipeline stages runs under compute.
 enum class SendOverlap : std::uint8_t { never, interleaved, always };
@@ -158,8 +160,12 @@ struct MemoryMechanisms {
   double allocator_slack = 0;  // of activations and temporaries: fragmentation of a caching allocator
   Bytes workspace;             // GEMM and library workspaces
   double logit_copies = 0;     // fp32-sized copies of the local logits alive at the loss
+  // A stage has receive buffers for the inputs and output gradients of every micro-batch of a step and keeps
+  // its outputs: until their backward, the last stage's until the end of the step.
+  Defaulted<bool> stage_buffers{false};
+  Defaulted<bool> loss_apart{false};  // the loss finds no room where a layer's temporaries lay
 };
-TW_DESCRIBE(MemoryMechanisms, allocator_slack, workspace, logit_copies);
+TW_DESCRIBE(MemoryMechanisms, allocator_slack, workspace, logit_copies, stage_buffers, loss_apart);
 
 struct Abilities {
   std::vector<std::string> schedules;
@@ -172,9 +178,12 @@ struct Abilities {
   bool cp = true, ep = true, etp = true, pp = true, tp = true;
   // Modules before and after the layers in the list that is cut into equal stages; none: layers alone.
   Defaulted<std::vector<std::int32_t>> stage_ends;
+  // What a run that says no more has: stages of a device under a schedule with several, and micro-batches of
+  // a step for each stage; 0: its users choose.
+  Defaulted<std::int32_t> usual_chunks{0}, microbatches_per_stage{0};
 };
 TW_DESCRIBE(Abilities, schedules, zero, recompute, hsdp, sp, sp_required_with_moe, zero3_with_pp, cp, ep, etp,
-            pp, tp, stage_ends);
+            pp, tp, stage_ends, usual_chunks, microbatches_per_stage);
 
 struct Profile {
   std::string title;

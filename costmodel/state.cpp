@@ -151,10 +151,11 @@ void fill_bytes(KindState& out, const LocalWeights& w, const Traffic& t, Schedul
   }
   out.parameters = bytes(s.low_precision_copy ? DType::bf16 : s.master, zero >= 3);
   if (zero == 2 && !s.low_precision_copy) out.parameters = bytes(s.master, true) + bytes(s.gather, false);
-  out.gradients = bytes(s.gradient, when.cut_gradients);
+  // Where they stay whole for a step, their shards come from the pool of the stream that reduces them.
+  out.gradients = bytes(s.gradient, when.cut_gradients) + (when.whole ? bytes(s.gradient, true) : 0);
   out.moments = 2 * bytes(s.moments, zero >= 1) + (s.low_precision_copy ? bytes(s.master, zero >= 1) : 0);
   if (t.layout.offload == Offload::optimizer) out.moments = 0;
-  if (zero >= 3) out.gathered = bytes(s.gather, false);
+  if (t.layout.zero >= 3) out.gathered = bytes(s.gather, false);  // of its collective, where it stays whole
   if (*s.on_host && zero >= 3) out.parameters = out.moments = 0;
 }
 

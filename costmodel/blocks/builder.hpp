@@ -245,6 +245,8 @@ class Builder {
   void keep(TensorId id, bool low = false);
   bool keeps_low(const Node& node) const;
   std::int64_t low_bytes(const TensorSpec& spec) const;
+  bool gathers_low(OpList& list, const Node& node, const Ready& ready, bool gradient);
+  void share_cast(OpList& list, std::size_t from, const Node& node, bool gathered, bool shared);
   void mark_kept();
   void measure();
   void measure_deferred();

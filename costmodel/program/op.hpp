@@ -94,6 +94,8 @@ struct Op {
   std::int16_t checkpoints = 0;  // activation checkpoints whose replay begins here
   std::int16_t launches = 1;     // kernels the host starts for it
   double share = 1;              // of the work's time, where one op is issued in parts
+  double wire = 1;               // of a collective's bytes, where its tensor travels quantised
+  double cast = 1;               // part of a low-precision GEMM's activation that this rank casts for it
   std::array<std::int16_t, 3> after = {-1, -1, -1};  // earlier ops of the list, beyond stream order
 };
 using OpList = std::vector<Op>;

@@ -57,7 +57,7 @@ class Filler {
     all = varied(all, sizes(l_.pp, "pp", powers_up_to(16)), [](Layout& l, std::int32_t v) { l.pp = v; });
     all = varied(all, sizes(l_.ep, "ep", expert_sizes()), [](Layout& l, std::int32_t v) { l.ep = v; });
     all = varied(all, vpps(), [](Layout& l, std::int32_t v) { l.vpp = v; });
-    all = varied(all, micro_batches(), [](Layout& l, std::int32_t v) { l.mb = v; });
+    all = varied(all, micro_batches(), [this](Layout& l, std::int32_t v) { l.mb = v > 0 ? v : by_stages(l); });
     all = varied(all, recomputes(), [](Layout& l, const Recompute& v) { l.recompute = v; });
     return legal_ones(all);
   }
@@ -160,6 +160,11 @@ class Filler {
       filled_.push_back(fmt::format("layout.vpp: {} by its source", *ask_.rule.vpp));
       return {*ask_.rule.vpp};
     }
+    const std::int32_t usual = *ask_.profile.can.usual_chunks;
+    if (schedule_ && usual > 0) {
+      filled_.push_back(fmt::format("layout.vpp: {} by its framework", usual));
+      return {usual};
+    }
     Sizes out;
     for (std::int32_t v = schedule_ ? 2 : 1; v <= std::min(most(kLargestVpp), ask_.job.model->layers()); ++v)
       out.push_back(v);
@@ -178,8 +183,19 @@ class Filler {
       filled_.push_back(fmt::format("layout.micro_batch: {} by its source", *ask_.rule.micro_batch));
       return {*ask_.rule.micro_batch};
     }
+    if (*ask_.profile.can.microbatches_per_stage > 0 && l_.dp && l_.pp.value_or(1) > 1) {
+      filled_.push_back(fmt::format("layout.micro_batch: {} per stage and step by its framework",
+                                    *ask_.profile.can.microbatches_per_stage));
+      return {0};
+    }
     left_open("micro_batch");
     return powers_up_to(std::clamp<std::int64_t>(per_rank, 1, most(kLargestMicroBatch)));
+  }
+
+  std::int32_t by_stages(const Layout& l) const {
+    const std::int64_t per_rank = ask_.job.global_batch / *l_.dp;
+    const std::int64_t parts = std::int64_t{*ask_.profile.can.microbatches_per_stage} * l.pp * l.vpp;
+    return static_cast<std::int32_t>(std::max<std::int64_t>(per_rank / parts, 1));
   }
 
   std::vector<Recompute> recomputes() {

@@ -135,7 +135,8 @@ class RowCase {
     if (!model.why_not.empty()) return model.why_not;
     const std::int64_t batch = global_batch_of(row_);
     if (batch < 1 || batch > kMostBatch) return "layout.global_batch is missing";
-    const Job job{&model.model, batch, *row_.model.seq_len, cluster.cluster.gpus};
+    Job job{&model.model, batch, *row_.model.seq_len, cluster.cluster.gpus};
+    job.training.document = document();
     group(job, cluster.cluster);
     const Profile profile = fill_profile(row_, scenarios_, settings_.framework, out_.filled);
     const LayoutAsk ask{row_,    rule_, effects_,
@@ -161,6 +162,16 @@ class RowCase {
     out_.fits_predicted = chosen.any_fits;  // what a row leaves open may be what makes it fit
     compare(job, cluster, p);
     return {};
+  }
+
+  // Tokens of a packed document; 0: a sequence is one.
+  double document() {
+    for (const TextRule& effect : effects_) {
+      if (effect.set != TextEffect::packed) continue;
+      out_.filled.push_back(fmt::format("documents: of {} tokens, packed", effect.value.value_or(0)));
+      return effect.value.value_or(0);
+    }
+    return 0;
   }
 
   Routing routing(const Job& job) {

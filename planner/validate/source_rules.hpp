@@ -40,20 +40,30 @@ TW_DESCRIBE(SourceRule, match, frameworks, flops, zero, recompute, sp, etp_is_tp
             capacity_factor, memory, attention, tp_overlap, gradient, source);
 
 // Words in a row's notes that say a mechanism.
-enum class TextEffect : std::uint8_t { tp_overlap, no_overlap, dedup, capacity, skew, cp_a2a, cp_ring };
+enum class TextEffect : std::uint8_t {
+  tp_overlap,
+  no_overlap,
+  dedup,
+  capacity,
+  skew,
+  cp_a2a,
+  cp_ring,
+  packed
+};
 constexpr auto enum_names(const TextEffect*) {
-  return std::array<std::pair<TextEffect, std::string_view>, 7>{{{TextEffect::tp_overlap, "tp_overlap"},
+  return std::array<std::pair<TextEffect, std::string_view>, 8>{{{TextEffect::tp_overlap, "tp_overlap"},
                                                                  {TextEffect::no_overlap, "no_overlap"},
                                                                  {TextEffect::dedup, "dedup"},
                                                                  {TextEffect::capacity, "capacity"},
                                                                  {TextEffect::skew, "skew"},
                                                                  {TextEffect::cp_a2a, "cp_a2a"},
-                                                                 {TextEffect::cp_ring, "cp_ring"}}};
+                                                                 {TextEffect::cp_ring, "cp_ring"},
+                                                                 {TextEffect::packed, "packed"}}};
 }
 struct TextRule {
   std::string match;
   TextEffect set = TextEffect::dedup;
-  std::optional<double> value;  // skew: busiest over mean rank
+  std::optional<double> value;  // skew: busiest over mean rank; packed: tokens of a document
   std::string source;
 };
 TW_DESCRIBE(TextRule, match, set, value, source);

@@ -195,13 +195,14 @@ TEST(States, ShardedGradientsAndOptimizerWithoutALowPrecisionCopy) {
   EXPECT_EQ(s.optimizer, 8 * kLayer / 16);
 }
 
-// FSDP under a pipeline: gathered for the step in bf16, gradients whole in fp32 until its last micro-batch.
+// FSDP under a pipeline: gathered for the step in bf16, gradients whole in fp32 until its last micro-batch,
+// their shards beside them.
 TEST(States, WholeUnderAPipeline) {
   Layout l;
   l.dp = 8, l.pp = 2, l.zero = 3;
   const StateBytes s = states(l, load_profile(test::scenario("frameworks", "torchtitan")));
   EXPECT_EQ(s.parameters, 4 * kLayer / 8 + 2 * kLayer);
-  EXPECT_EQ(s.gradients, 4 * kLayer);
+  EXPECT_EQ(s.gradients, 4 * kLayer + 4 * kLayer / 8);
   EXPECT_EQ(s.optimizer, 8 * kLayer / 8);
 }
 

@@ -193,6 +193,29 @@ TEST(ValidateSettle, ReadsPublishedLayoutsAsLegalOnes) {
   EXPECT_EQ(settled(experts, Case("qwen3-30b-a3b", 16, 8), {}).ep, 8);  // no group is larger than a stage
 }
 
+// torchtitan of 2024: as many micro-batches as stages, two stages a rank where a schedule has several. 64
+// sequences on dp 2: 32 a rank, 8 stages of 4 sequences each, or 16 of 2.
+TEST(ValidateFill, MicroBatchesByStagesWhereAFrameworkCutsThemSo) {
+  Row row = named("llama3.1-405b");
+  row.layout.dp = 2, row.layout.tp = 8, row.layout.pp = 8, row.layout.recompute = "full";
+  row.layout.zero = "FSDP2 (3)", row.layout.sp = true;
+  const Model model = load_model("llama-3.1-405b");
+  const Profile profile = load_profile("torchtitan");
+  const Job job{&model, 64, 8192, 128};
+  const auto filled = [&](const std::string& schedule) {
+    row.layout.schedule = schedule;
+    std::vector<std::string> notes;
+    return fill_layouts({row, {}, {}, profile, job}, notes);
+  };
+  const FilledLayouts plain = filled("1F1B"), several = filled("Interleaved 1F1B");
+  ASSERT_EQ(plain.layouts.size(), 1);
+  EXPECT_EQ(plain.layouts[0].mb, 4);
+  ASSERT_EQ(several.layouts.size(), 1);
+  EXPECT_EQ(several.layouts[0].vpp, 2);
+  EXPECT_EQ(several.layouts[0].mb, 2);
+  EXPECT_TRUE(several.exact);
+}
+
 TEST(ValidateFill, NetworkRateAndGpuNames) {
   Row row;
   row.cluster.gpus = 16;
