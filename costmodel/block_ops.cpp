@@ -95,6 +95,7 @@ Op Builder::linear_op(const Node& node, GemmPass pass, std::int64_t width) const
     op.launches = static_cast<std::int16_t>(spec.groups_local);
     return op;
   }
+  if (*kernels().expert_launches) op.launches = static_cast<std::int16_t>(spec.groups_local);
   op.work = GroupedGemmShape{spec.groups_local, rows / groups, input_.routing.max_over_mean, n, k, pass,
                              accumulates};
   return op;

@@ -151,8 +151,12 @@ Estimate Calibration::grouped_gemm(const GroupedGemmShape& shape) const {
   TileWork work = tile_work(shape.rows, n, k, shape.pass);
   work.groups = static_cast<double>(shape.groups);
   work.skewed = shape.max_over_mean > 1 && shape.pass != GemmPass::wgrad;
-  work.extra_bytes = accumulate_bytes(n * k * work.groups, shape.pass, shape.accumulate_fp32);
-  const Seconds time = gemm_time(curve, data_->device.sms, data_->elementwise.rate, work);
+  const double added = accumulate_bytes(n * k * work.groups, shape.pass, shape.accumulate_fp32);
+  if (!data_->accumulates_apart) work.extra_bytes = added;
+  Seconds time = gemm_time(curve, data_->device.sms, data_->elementwise.rate, work);
+  // Memory keeps its rate where the power limit slows the product, by the ratio the pricer multiplies with.
+  if (data_->accumulates_apart)
+    time = time + added / data_->elementwise.rate.value * Seconds(1 / data_->sustained->gemm);
   return estimate(time, CurveId::grouped_gemm, curve.evidence, gemm_reach(*data_, curve, work, shape.pass));
 }
 
@@ -231,13 +235,14 @@ bool Calibration::knows_recipe(std::string_view recipe) const {
 }
 
 Estimate Calibration::low_precision(std::string_view recipe, const Estimate& bf16, double peaks,
-                                    double cast_elements, double cast_bytes) const {
+                                    const Casts& casts) const {
   const LowPrecisionRule& rule = data_->low_precision->at(std::string(recipe));
-  const Estimate cast =
-      elementwise(Bytes(std::llround(cast_elements * (cast_bytes > 0 ? cast_bytes : rule.cast_bytes))));
+  const double bytes = casts.elements * (casts.bytes > 0 ? casts.bytes : rule.cast_bytes);
+  const double kernels = bytes > 0 ? casts.kernels : 1;
+  const Seconds cast = elementwise(Bytes(std::llround(bytes / kernels))).time * kernels;
   Estimate out = bf16;
   const double load = *data_->sustained->low_over_gemm;
-  out.time = bf16.time * load / std::max(1.0, peaks * rule.share) + cast.time;
+  out.time = bf16.time * load / std::max(1.0, peaks * rule.share) + cast;
   out.spread = std::hypot(bf16.spread, rule.spread);
   out.provenance = Provenance::derived;
   return out;

@@ -86,11 +86,14 @@ class Calibration {
   double sustained(CurveId curve) const;
   // How much longer a GEMM takes with a library of that age.
   double library(GemmLibrary library) const;
+  // Elements cast for a GEMM; `bytes` read and written for each, 0: as the recipe does; in so many kernels.
+  struct Casts {
+    double elements = 0, bytes = 0, kernels = 1;
+  };
   // A GEMM of a low-precision recipe ("fp8-current", ...): the bf16 one, faster by `peaks` (the GPU's
   // data-sheet ratio) times the share that recipe reaches, and the casts of its operands.
-  // cast_bytes: of one element, 0: the recipe's own.
-  Estimate low_precision(std::string_view recipe, const Estimate& bf16, double peaks, double cast_elements,
-                         double cast_bytes = 0) const;
+  Estimate low_precision(std::string_view recipe, const Estimate& bf16, double peaks,
+                         const Casts& casts) const;
   bool knows_recipe(std::string_view recipe) const;
   // Device to host or back, per GPU.
   Estimate host_copy(Bytes bytes) const;

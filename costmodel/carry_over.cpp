@@ -98,6 +98,7 @@ void carry_over(Calibration::Data& data, const Gpu& to, const JsonView& root) {
   scale_gemm(data.grouped_gemm, factors.gemm);
   scale_attention(data.attention.flash2, factors.flash2);
   scale_attention(data.attention.cudnn, factors.cudnn);
+  data.accumulates_apart = *rule.accumulates_apart;
   data.sustained.value.gemm *= rule.sustained;
   if (*rule.sustained_low > 0) data.sustained.value.low_over_gemm = *rule.sustained_low / rule.sustained;
   data.attention.exponential = data.attention.exponential * (static_cast<double>(to.sms) / data.device.sms);

@@ -168,13 +168,15 @@ struct CarryOver {
   double link_scale = 1;               // of the in-node efficiencies
   double link_latency = 1, link_ramp = 1;  // of the in-node base and hop, and of the ramp
   bool nvls = false;
+  Defaulted<bool>
+      accumulates_apart;  // experts' weight gradients are added up after the product, not under it
   Defaulted<double> power_exponent{1.0 / 3};  // of the clock, over power per peak FLOP
   double spread = 0;                          // of a whole step
   Defaulted<double> routed_spread;            // more where layers are routed
   std::string source;
 };
 TW_DESCRIBE(CarryOver, gemm_share, attention_share, fused_share, sustained, sustained_low, link_scale,
-            link_latency, link_ramp, nvls, power_exponent, spread, routed_spread, source);
+            link_latency, link_ramp, nvls, accumulates_apart, power_exponent, spread, routed_spread, source);
 
 // GEMMs of one low-precision recipe: `share` of the data-sheet ratio to bf16 is reached, and every
 // activation and gradient element is cast on the way: bytes read and written per element.
@@ -248,6 +250,7 @@ TW_DESCRIBE(CalibrationFile, title, date, driver, command, source, inputs, devic
 
 struct Calibration::Data : CalibrationFile {
   std::string name;
+  bool accumulates_apart = false;                        // CarryOver's
   double carried_spread = 0, carried_routed_spread = 0;  // of a step on another GPU: CarryOver's
 };
 

@@ -162,9 +162,10 @@ Estimate Pricer::low_precision(const Op& op) {
   const FlopsPerSec peak = precision_ == Precision::nvfp4 ? *gpu.fp4 : *gpu.fp8;
   const KernelMechanisms& kernels = machine_.profile->kernels;
   const bool simulated = *kernels.emulated && std::holds_alternative<GemmShape>(op.work);
-  return machine_.calibration->low_precision(name_of(precision_), kernel(op), simulated ? 0 : peak / gpu.bf16,
-                                             cast_elements(op, *kernels.cast_weights),
-                                             *kernels.cast_bytes);
+  const double casts = *kernels.expert_launches ? op.launches : 1;
+  return machine_.calibration->low_precision(
+      name_of(precision_), kernel(op), simulated ? 0 : peak / gpu.bf16,
+      {cast_elements(op, *kernels.cast_weights), *kernels.cast_bytes, casts});
 }
 
 Estimate Pricer::estimate(const Op& op, const PassLinks& links) {
@@ -188,6 +189,10 @@ Estimate Pricer::estimate(const Op& op, const PassLinks& links) {
   return kernel(op);
 }
 
+// The host's code of a routed layer: router, before the token counts are read back, dispatch and combine
+// after it. derived: a third each.
+constexpr double kRoutedParts = 3;
+
 PricedOp Pricer::price(const Op& op, const PassLinks& links) {
   const Estimate estimate = this->estimate(op, links);
   const HostMechanisms& host = machine_.profile->host;
@@ -197,7 +202,8 @@ PricedOp Pricer::price(const Op& op, const PassLinks& links) {
     out.seconds *= machine_.calibration->network_slowdown();
   if (!host.graphs) {
     out.host = host.per_kernel.value * op.launches + host.per_linear.value * enters_linear(op) +
-               host.per_routing->value * op.routings + host.per_checkpoint->value * op.checkpoints;
+               host.per_routing->value / kRoutedParts * op.routings +
+               host.per_checkpoint->value * op.checkpoints;
   }
   out.spread = static_cast<float>(estimate.spread);
   out.term = op.term;
@@ -205,6 +211,7 @@ PricedOp Pricer::price(const Op& op, const PassLinks& links) {
   out.stream = op.stream;
   out.network_tier = estimate.curve == CurveId::inter_collective;
   out.synchronises = std::holds_alternative<Synchronise>(op.work);
+  out.beside = *machine_.profile->kernels.dispatch_overlap && (op.term == Term::ep || out.synchronises);
   out.weight_half = op.weight_half;
   out.provenance = estimate.provenance;
   out.extrapolated = estimate.extrapolated;

@@ -21,6 +21,7 @@ struct PricedOp {
   bool network_tier = false;  // crosses nodes
   bool synchronises = false;  // the host waits for the device here
   bool weight_half = false;
+  bool beside = false;  // under the compute of another micro-batch: nothing of its own waits for it
   Provenance provenance = Provenance::measured;
   bool extrapolated = false;
   std::array<std::int16_t, 3> after = {-1, -1, -1};

@@ -52,11 +52,13 @@ struct KernelMechanisms {
   bool dropout = false;             // on both outputs of a layer, as in GPT: masks of one byte an element
   bool fused_loss = true;           // cross-entropy without an fp32 copy of the logits
   double loss_forward_passes = 7, loss_backward_passes = 7;  // over bf16 logits, where it is not fused
-  std::int32_t vocab_multiple = 1;  // the vocabulary of one rank of tp is padded to a multiple of it
-  bool grouped_gemm = true;         // experts in one kernel; else one GEMM after another
-  bool expanded_kv = false;         // K and V repeated to all heads before attention
-  double unfused_pair_bytes = 0;    // kept per (query, key) pair and head where attention is unfused
-  bool regather_input = true;       // sequence-parallel inputs kept cut and gathered again in the backward
+  std::int32_t vocab_multiple = 1;   // the vocabulary of one rank of tp is padded to a multiple of it
+  bool grouped_gemm = true;          // experts in one kernel; else one GEMM after another
+  Defaulted<bool> expert_launches;   // that kernel stands for a product, and its casts, of each local expert
+  Defaulted<bool> dispatch_overlap;  // experts' exchanges run under the compute of another micro-batch
+  bool expanded_kv = false;          // K and V repeated to all heads before attention
+  double unfused_pair_bytes = 0;     // kept per (query, key) pair and head where attention is unfused
+  bool regather_input = true;        // sequence-parallel inputs kept cut and gathered again in the backward
   bool selective_by_operator =
       false;                   // `selective` saves attention and every other GEMM, not all but the core
   Defaulted<bool> early_stop;  // a replayed layer ends at the last tensor that its backward reads
@@ -79,10 +81,10 @@ struct KernelMechanisms {
 };
 TW_DESCRIBE(KernelMechanisms, attention, gemm_library, fused_activation, fused_norm, fused_rope,
             fused_add_norm, fused_bias_gradient, merged_projections, dropout, fused_loss, loss_forward_passes,
-            loss_backward_passes, vocab_multiple, grouped_gemm, expanded_kv, unfused_pair_bytes,
-            regather_input, selective_by_operator, early_stop, overlap_wgrad, tp_overlap, gate_apart,
-            gathered_logits, low_precision_inputs, padded_permutation, loss, fused_adapter,
-            replicated_experts, emulated, cast_bytes, cast_weights, compiled);
+             loss_backward_passes, vocab_multiple, grouped_gemm, expert_launches, dispatch_overlap,
+             expanded_kv, unfused_pair_bytes, regather_input, selective_by_operator, early_stop, overlap_wgrad,
+             tp_overlap, gate_apart, gathered_logits, low_precision_inputs, padded_permutation, loss,
+             fused_adapter, replicated_experts, emulated, cast_bytes, cast_weights, compiled);
 
 // Where the exchange between pipeline stages runs under compute.
 enum class SendOverlap : std::uint8_t { never, interleaved, always };
@@ -143,7 +145,7 @@ struct HostMechanisms {
   Seconds per_kernel;  // host time to issue one kernel through the framework
   Seconds per_linear;  // more for each direction of a linear module: its own code around the kernels
   Defaulted<Seconds>
-      per_routing;  // more for a routed layer: router and dispatcher code, twice in the backward
+      per_routing;  // more for a routed layer: router, dispatch and combine code, twice in the backward
   Defaulted<Seconds> per_checkpoint;           // more for each activation checkpoint that a backward replays
   bool graphs = false;                         // CUDA graphs: one launch per layer
   std::int32_t sync_per_moe_layer = 0;         // forward, dropless dispatch reading counts

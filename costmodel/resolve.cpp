@@ -58,6 +58,7 @@ class Window {
   }
 
   double list_op(const PricedOp& op, Wait wait) {
+    if (op.synchronises && op.beside) return host_;
     if (op.synchronises) {
       host_ = std::max(host_, compute()) + op.seconds;
       return host_;
@@ -72,6 +73,7 @@ class Window {
     double& stream = free_[static_cast<std::size_t>(op.stream)];
     const double start = std::max(stream, wait.until);
     if (counting_) count(op, start - stream, wait.cause);
+    if (op.beside) return wait.until;  // another micro-batch computes meanwhile: only the links are taken
     stream = start + op.seconds;
     return stream;
   }

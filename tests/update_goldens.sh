@@ -1,6 +1,7 @@
 #!/bin/sh
-# Rewrites tests/golden and the scoreboard of README.md from what the release tree makes now; review the
-# diff. Where a study got worse, WHY='...' must say why; it is noted in tests/golden/scoreboard_reasons.txt.
+# Rewrites tests/golden, and the examples and the scoreboard of README.md, from what the release tree makes
+# now; review the diff. Where a study got worse, WHY='...' must say why; it is noted in
+# tests/golden/scoreboard_reasons.txt.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -30,5 +31,6 @@ board=build/release/scoreboard.md
 build/release/bin/trainwright validate --markdown > "$board"
 sed -i -e "/^<!-- trainwright validate --markdown/r $board" \
   -e '/^<!-- trainwright validate --markdown/,/^<!-- end -->/{/^<!--/!d}' README.md
+python3 tests/readme_examples.py
 git --no-pager diff --stat -- tests/golden README.md
 git status --short -- tests/golden

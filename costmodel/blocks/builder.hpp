@@ -70,9 +70,9 @@ struct PointwiseSpec {
   Term term = Term::elementwise;
   std::int16_t launches = 1;
   std::int16_t backward_launches = 0;  // 0: as many
-  bool routes = false;                 // stands for a routed layer's router and dispatcher code on the host
-  std::int64_t kept_bytes = 0;         // beside the tensors it keeps: masks, copies in fp32
-  std::int16_t weight = -1;            // index among the layer's weights
+  bool routes = false;          // a third of a routed layer's code on the host: router, dispatch or combine
+  std::int64_t kept_bytes = 0;  // beside the tensors it keeps: masks, copies in fp32
+  std::int16_t weight = -1;     // index among the layer's weights
   HeadShape heads = {};
 };
 

@@ -135,7 +135,10 @@ TensorId routed(Builder& b, const Moe& moe, TensorId input) {
   const TensorId choice = route(b, moe, tokens);
   const HostMechanisms& host = b.input().profile->host;
   const std::int32_t local = moe.experts / key.ep;
-  if (const std::int32_t waits = host.sync_per_moe_layer + local * *host.sync_per_expert; waits > 0)
+  // Padded to a capacity, the counts are known (Megatron-Core moe/token_dispatcher.py, drop_and_pad).
+  const bool counted = b.input().routing.capacity_factor <= 0;
+  if (const std::int32_t waits = host.sync_per_moe_layer + local * *host.sync_per_expert;
+      counted && waits > 0)
     b.host_sync("expert_counts", waits);
   const Routed rows = routed_rows(b, moe);
   const PaddedPermutation passes = permutation(b, rows.sent);
@@ -145,7 +148,8 @@ TensorId routed(Builder& b, const Moe& moe, TensorId input) {
                             .what = Operator::permute,
                             .out = expert_rows(b, "permuted", rows.sent, hidden, cut(AxisName::batch)),
                             .forward_bytes = passes.permute_forward * pass,
-                            .backward_bytes = passes.permute_backward * pass},
+                            .backward_bytes = passes.permute_backward * pass,
+                            .routes = true},
                            {tokens, choice});
   if (key.ep > 1 && !sums_over_ep(b)) {
     x = b.exchange({.name = "dispatch",
@@ -167,7 +171,8 @@ TensorId routed(Builder& b, const Moe& moe, TensorId input) {
                    .what = Operator::unpermute,
                    .out = out,
                    .forward_bytes = passes.unpermute_forward * pass,
-                   .backward_bytes = passes.unpermute_backward * pass},
+                   .backward_bytes = passes.unpermute_backward * pass,
+                   .routes = true},
                   {y});
   if (!sums_over_ep(b)) return y;
   const CollectiveWork sum{Collective::all_reduce, expert_group(bit(Dim::ep)), Bytes(b.local_bytes(y))};

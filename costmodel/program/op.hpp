@@ -90,7 +90,7 @@ struct Op {
   bool weight_half = false;      // of the backward: may move to W where the schedule splits it
   bool low_precision = false;    // a GEMM that an fp8 recipe runs in fp8
   Math math = Math::bf16;        // of a GEMM
-  std::int16_t routings = 0;     // passes through a routed layer's router and dispatcher code on the host
+  std::int16_t routings = 0;     // passes through a third of a routed layer's code on the host
   std::int16_t checkpoints = 0;  // activation checkpoints whose replay begins here
   std::int16_t launches = 1;     // kernels the host starts for it
   double share = 1;              // of the work's time, where one op is issued in parts

@@ -61,6 +61,18 @@ TEST(ResolveCases, AHiddenCollectiveOnlySlows) {
   EXPECT_NEAR(resolve(list, {}, 1.1).seconds, 8.2, 1e-12);
 }
 
+// An exchange beside another micro-batch: nothing waits for it, but a layer lasts as long as it does.
+TEST(ResolveCases, AnExchangeBesideAnotherMicroBatch) {
+  const auto seconds = [](double exchange) {
+    PricedList list = list_of({{.seconds = 3}, {kNet, exchange, 0, 0}, {.seconds = 4, .after = 1}});
+    list.ops[1].beside = true;
+    return resolve(list, {}, 1).seconds;
+  };
+  EXPECT_DOUBLE_EQ(seconds(2), 7);
+  EXPECT_DOUBLE_EQ(seconds(6), 7);
+  EXPECT_DOUBLE_EQ(seconds(9), 9);
+}
+
 // aaabbbb..c with nnnnnn from 3 to 9: two exposed, four hidden.
 TEST(ResolveCases, APartlyHiddenCollective) {
   const auto list = list_of({{.seconds = 3}, {kNet, 6, 0, 0}, {.seconds = 4}, {.seconds = 1, .after = 1}});
