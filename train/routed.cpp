@@ -65,6 +65,7 @@ void Operations<T>::balance(Call& call) {
   cpu::Router<T>::count_routes(shape, choice.experts.data(), of.data(), counts.data());
   std::vector<double> all(counts.begin(), counts.end());
   messages_.all_reduce(view_.group(call.io.group), all.data(), static_cast<std::int64_t>(all.size()));
+  if (settings_.balance_pooled) cpu::Router<T>::pool(shape, all);
   call.writes[0] = sums<T>(sequences, shape.experts);
   const double routes = static_cast<double>(view_.seq() * shape.top_k);
   std::transform(all.begin(), all.end(), call.writes[0]->sums.begin(),

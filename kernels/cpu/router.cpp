@@ -91,6 +91,17 @@ void Router<T>::count_routes(const RouterShape& shape, const std::int32_t* exper
 }
 
 template <class T>
+void Router<T>::pool(const RouterShape& shape, std::vector<double>& counts) {
+  const auto experts = static_cast<std::size_t>(shape.experts), sequences = counts.size() / experts;
+  for (std::size_t e = 0; e < experts; ++e) {
+    double sum = 0;
+    for (std::size_t s = 0; s < sequences; ++s) sum += counts[s * experts + e];
+    for (std::size_t s = 0; s < sequences; ++s)
+      counts[s * experts + e] = sum / static_cast<double>(sequences);
+  }
+}
+
+template <class T>
 void Router<T>::auxiliary_loss(const RouterShape& shape, const A* probabilities,
                                const LoadBalance<A>& balance, A* losses) {
   if (balance.coefficient == 0) return;

@@ -1,6 +1,9 @@
 // Router of experts: softmax over all experts, then the top k (Mixtral's order), ties to the lower index;
-// and the auxiliary loss that balances load (Fedus et al. 2021, equation 4), one per sequence.
+// and the auxiliary loss that balances load (Fedus et al. 2021, equation 4), one per sequence or of a whole
+// micro-batch.
 #pragma once
+
+#include <vector>
 
 #include "kernels/cpu/element.hpp"
 
@@ -38,6 +41,10 @@ struct Router {
   // counts[sequence, expert] += routes of these rows.
   static void count_routes(const RouterShape& shape, const std::int32_t* experts,
                            const std::int32_t* sequences, std::int64_t* counts);
+  // Counts of the sequences of a micro-batch become their mean: its auxiliary loss as a whole, coefficient *
+  // experts * sum over e of f_e P_e of all its tokens, is then the mean of those of its sequences, since the
+  // loss is linear in P (Megatron-LM's router.py: aux_loss, where ours of a sequence is its seq_aux_loss).
+  static void pool(const RouterShape& shape, std::vector<double>& counts);
   // losses[sequence] += these rows' part.
   static void auxiliary_loss(const RouterShape& shape, const A* probabilities, const LoadBalance<A>& balance,
                              A* losses);

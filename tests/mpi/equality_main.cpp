@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <exception>
 #include <map>
+#include <set>
 
 #include "tests/mpi/layouts.hpp"
 #include "tests/mpi/support.hpp"
@@ -19,29 +20,44 @@ class Comparison {
   Comparison(Messages& messages, std::int32_t ranks) : messages_(messages), ranks_(ranks) {}
 
   void compare(const Case& one) {
-    const bool main = messages_.self() == Rank(0), takes_part = messages_.self().value() < one.ranks;
-    if (!takes_part) return;
-    Trace got = run_case(one, messages_, kSteps);
-    if (!main) return;
+    const Trace got = run_case(one, messages_, kSteps);
+    if (messages_.self() != Rank(0)) return;
     const Difference d = difference(reference(one), got);
     ++count_;
-    const bool wrong = !(d.loss <= kLimit && d.gradient <= kLimit);
+    const std::string model(one.model);
+    distinct_.insert(model + (one.pooled ? " pooled " : " ") + to_string(input_of(one).layout));
+    const bool wrong = !(d.loss <= kLimit && d.gradient <= kLimit) || !got.in_order;
     failures_ += wrong ? 1 : 0;
     if (wrong || verbose) {
-      std::printf("%s %s ranks %d: loss %.2e gradient %.2e (%s)\n", std::string(one.model).c_str(),
-                  one.layout.c_str(), one.ranks, d.loss, d.gradient, d.where.c_str());
+      std::printf("%s %s ranks %d: loss %.2e gradient %.2e (%s)%s\n", model.c_str(), one.layout.c_str(),
+                  one.ranks, d.loss, d.gradient, d.where.c_str(), got.in_order ? "" : " out of order");
       std::fflush(stdout);
     }
     if (!(worst_.loss >= d.loss)) worst_.loss = d.loss;
     if (!(worst_.gradient >= d.gradient))
-      worst_.gradient = d.gradient, worst_.where = one.layout + ", " + d.where;
+      worst_.gradient = d.gradient, worst_.where = model + " " + one.layout + ", " + d.where;
+  }
+
+  // Micro-batches of one sequence have its load balance; larger ones another: else these runs say nothing.
+  void compare_pooled() {
+    if (messages_.self() != Rank(0)) return;
+    const auto alone = [&](const char* layout, bool pooled) {
+      return run_case({.model = "moe", .layout = layout, .pooled = pooled}, messages_, 1);
+    };
+    const Difference same = difference(alone("mb=1", false), alone("mb=1", true)),
+                     other = difference(alone("mb=2", false), alone("mb=2", true));
+    const bool good = same.loss == 0 && same.gradient == 0 && other.loss > 1e-6 && other.gradient > 1e-6;
+    std::printf("balance of micro-batches of two sequences instead of each: loss %.1e gradient %.1e apart\n",
+                other.loss, other.gradient);
+    ++count_, failures_ += good ? 0 : 1;
   }
 
   int report() const {
     if (messages_.self() != Rank(0)) return 0;
     std::printf(
-        "%d layouts on up to %d ranks, %d wrong; worst relative difference: loss %.1e, gradient %.1e (%s)\n",
-        count_, ranks_, failures_, worst_.loss, worst_.gradient, worst_.where.c_str());
+        "%zu distinct layouts on %d ranks, in the Program's order, %d wrong; worst relative difference: loss "
+        "%.1e, gradient %.1e (%s)\n",
+        distinct_.size(), ranks_, failures_, worst_.loss, worst_.gradient, worst_.where.c_str());
     return report_counts(count_ - failures_, failures_);
   }
 
@@ -49,21 +65,14 @@ class Comparison {
 
  private:
   const Trace& reference(const Case& one) {
-    const std::int32_t layers = input_of(one).model.layers();
-    const std::string key = std::string(one.model) + " " + std::to_string(layers) + " " +
-                            std::to_string(one.batch) + " " + std::to_string(one.seq);
+    const ProgramInput input = input_of(one);
+    Case alone = one;
+    alone.ranks = 1, alone.layers = input.model.layers();
+    alone.layout = one.pooled ? "mb=" + std::to_string(input.layout.mb) : "dp=1";
+    const std::string key = std::string(one.model) + " " + std::to_string(alone.layers) + " " +
+                            std::to_string(one.batch) + (one.pooled ? " pooled " + alone.layout : "");
     const auto [found, made] = references_.try_emplace(key);
-    if (made) {
-      ProgramInput input = input_of(one);
-      input.layout = Layout{};
-      input.job.gpus = 1;
-      const Program program(input);
-      const View view(program, Rank(0));
-      const Settings settings = test_settings();
-      const Data data = Data::pattern(settings.seed, program.input().model.vocab);
-      TensorEngine<double> engine(view, messages_, settings, data);
-      found->second = trace_of(program, view, engine, kSteps);
-    }
+    if (made) found->second = run_case(alone, messages_, kSteps);
     return found->second;
   }
 
@@ -71,20 +80,22 @@ class Comparison {
   std::int32_t ranks_;
   int count_ = 0, failures_ = 0;
   Difference worst_;
+  std::set<std::string> distinct_;
   std::map<std::string, Trace> references_;
 };
 
 std::vector<Case> suite_for(const cpu::MpiProcess& process) {
   const std::int32_t ranks = process.size();
-  const std::vector<Case> special = special_cases(ranks);
-  Chosen chosen = ranks > 4 ? choose_cases(ranks, 30, 4) : choose_cases(ranks, 400, ranks == 4 ? 120 : 30);
-  if (process.rank() == Rank(0))
-    std::printf(
-        "%zu layouts with %zu of the %zu pairs of option values that %lld of %lld legal layouts have; "
-        "%zu special ones\n",
-        chosen.cases.size(), chosen.paired, chosen.pairs, static_cast<long long>(chosen.candidates),
-        static_cast<long long>(chosen.legal), special.size());
-  chosen.cases.insert(chosen.cases.end(), special.begin(), special.end());
+  Chosen chosen = ranks > 4 ? choose_cases(ranks, ranks > 8 ? 40 : 400, 4)
+                            : choose_cases(ranks, 400, ranks == 4 ? 120 : 30);
+  if (process.rank() == Rank(0)) {
+    std::printf("%zu layouts with %zu of the %zu pairs of option values that %lld legal layouts have",
+                chosen.cases.size(), chosen.paired, chosen.pairs, static_cast<long long>(chosen.legal));
+    ranks > 4 ? std::printf(", among them the %zu that no layout of fewer ranks has\n", chosen.fresh)
+              : std::printf("\n");
+  }
+  for (const std::vector<Case>& more : {special_cases(ranks), pooled_cases(ranks)})
+    chosen.cases.insert(chosen.cases.end(), more.begin(), more.end());
   return chosen.cases;
 }
 
@@ -94,10 +105,12 @@ int run(int argc, char** argv) {
     const std::unique_ptr<Messages> messages = cpu::mpi_messages();
     Comparison comparison(*messages, process.size());
     std::vector<Case> cases;
-    for (int i = 1; i + 1 < argc; i += 2) cases.push_back({argv[i], argv[i + 1], process.size()});
+    for (int i = 1; i + 1 < argc; i += 2)
+      cases.push_back({argv[i], argv[i + 1], process.size(), process.size() > 4 ? 16 : 8});
     comparison.verbose = !cases.empty();
     if (cases.empty()) cases = suite_for(process);
     for (const Case& one : cases) comparison.compare(one);
+    if (process.size() == 4 && !comparison.verbose) comparison.compare_pooled();
     process.barrier();
     return comparison.report();
   } catch (const std::exception& error) {

@@ -13,6 +13,7 @@
 #include <span>
 #include <tuple>
 
+#include "tests/mpi/passing.hpp"
 #include "tests/mpi/support.hpp"
 
 namespace tw::train {
@@ -31,34 +32,6 @@ struct Choices {
   std::int64_t other = 0;    // tokens with another choice
   double widest_margin = 0;  // of these, by the exact probabilities
   double farthest = 0;       // of any probability, from the exact one
-};
-
-// An engine that does all as another one does.
-template <class E>
-class Passing {
- public:
-  using Value = typename E::Value;
-  using Call = typename E::Call;
-  explicit Passing(E& inner) : inner_(inner) {}
-
-  void begin_step() { inner_.begin_step(); }
-  void end_step() { inner_.end_step(); }
-  void op(const Step& step, Call& call) { inner_.op(step, call); }
-  void act(const Step& step) { inner_.act(step); }
-  void send(const Step& step, const Value& value, std::int32_t boundary) {
-    inner_.send(step, value, boundary);
-  }
-  Value receive(const Step& step, std::int32_t boundary) { return inner_.receive(step, boundary); }
-  void forget(std::int32_t unit, std::int32_t microbatch) { inner_.forget(unit, microbatch); }
-  std::int64_t state_bytes() const { return inner_.state_bytes(); }
-  const Losses& losses() const { return inner_.losses(); }
-  double gradient_norm() const { return inner_.gradient_norm(); }
-  std::vector<double> collect(Field field, const NamedWeight& weight) {
-    return inner_.collect(field, weight);
-  }
-
- protected:
-  E& inner_;
 };
 
 // An engine whose routed layers choose as they did when `choices` was recorded.

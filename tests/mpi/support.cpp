@@ -1,5 +1,7 @@
 #include "tests/mpi/support.hpp"
 
+#include "tests/mpi/passing.hpp"
+
 #include <algorithm>
 #include <cmath>
 
@@ -47,19 +49,34 @@ Settings test_settings() {
   return settings;
 }
 
+Settings settings_of(const Case& one) {
+  Settings settings = test_settings();
+  settings.balance_pooled = one.pooled;
+  return settings;
+}
+
 Trace run_case(const Case& one, Messages& messages, int steps) {
   const Program program(input_of(one));
   const View view(program, messages.self());
-  const Settings settings = test_settings();
+  const Settings settings = settings_of(one);
   const Data data = Data::pattern(settings.seed, program.input().model.vocab);
   TensorEngine<double> engine(view, messages, settings, data);
-  return trace_of(program, view, engine, steps);
+  Watched watched(engine, view);
+  Trace out = trace_of(program, view, watched, steps);
+  double wrong = watched.in_order() ? 0 : 1;
+  messages.all_reduce(view.world(), &wrong, 1);
+  out.in_order = wrong == 0;
+  return out;
 }
 
 Difference difference(const Trace& expected, const Trace& got) {
   Difference out;
   const auto relative = [](double a, double b) { return std::abs(a - b) / std::abs(a); };
   const auto worse = [](double a, double b) { return !(a >= b); };  // a NaN is worse than anything
+  for (std::size_t step = 0; step < expected.norms.size(); ++step) {
+    const double norm = relative(expected.norms[step], got.norms[step]);
+    if (worse(out.gradient, norm)) out.gradient = norm, out.where = "step " + std::to_string(step) + " norm";
+  }
   for (std::size_t step = 0; step < expected.losses.size(); ++step) {
     const double loss = relative(expected.losses[step], got.losses[step]);
     if (worse(out.loss, loss)) out.loss = loss;

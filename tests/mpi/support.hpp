@@ -19,6 +19,7 @@ struct Case {
   std::int64_t batch = 8;
   std::int32_t seq = 16;
   std::int32_t layers = 0;  // 0: 8 where chunks or stages are many, else 5
+  bool pooled = false;      // the load balance of micro-batches
 };
 
 // dense, tied, moe, tied_moe, shared (experts beside a dense first layer, a shared expert, norms of heads);
@@ -26,12 +27,14 @@ struct Case {
 Model small_model(std::string_view name, std::int32_t layers);
 ProgramInput input_of(const Case& one);
 Settings test_settings();
+Settings settings_of(const Case& one);
 
 // Loss of each step and the gradients of each step, in the order of named_weights().
 struct Trace {
   std::vector<double> losses, norms;
   std::vector<std::string> names;
   std::vector<std::vector<std::vector<double>>> gradients;  // [step][weight]
+  bool in_order = true;                                     // all steps of the Program, on every rank
 };
 
 template <class E>
@@ -54,7 +57,8 @@ Trace trace_of(const Program& program, const View& view, E& engine, int steps) {
 Trace run_case(const Case& one, Messages& messages, int steps);
 
 struct Difference {
-  double loss = 0, gradient = 0;  // relative; of a gradient: largest difference over largest element
+  double loss = 0;      // relative
+  double gradient = 0;  // largest difference over largest element; of the norm of all relative
   std::string where;
 };
 Difference difference(const Trace& expected, const Trace& got);

@@ -55,6 +55,32 @@ TEST(Router, AuxiliaryLossByHand) {
   expect_equal(loss, {10, 109}, 1e-15);
 }
 
+// Two sequences of four routes over two experts, 3 : 1 and 1 : 3: of both together 4 : 4, a half each.
+TEST(Router, PooledCountsAreTheirMean) {
+  std::vector<double> counts = {3, 1, 1, 3};
+  Router<double>::pool({8, 2, 1, false}, counts);
+  EXPECT_EQ(counts, (std::vector<double>{2, 2, 2, 2}));
+  std::vector<double> alone = {3, 1};
+  Router<double>::pool({4, 2, 1, false}, alone);
+  EXPECT_EQ(alone, (std::vector<double>{3, 1}));
+}
+
+// Four tokens, two to a sequence, p of expert 0: 0.2, 0.8, 0.9, 0.5; routes to 1, 0, 0 and 0: f = (3/4, 1/4)
+// of the micro-batch and P = (0.6, 0.4), so coefficient 10 gives 10 * 2 * (0.45 + 0.1) = 11. As the mean over
+// sequences with the pooled f: 10 * 2 * (0.375 + 0.125) = 10 and 10 * 2 * (0.525 + 0.075) = 12.
+TEST(Router, PooledLossByHand) {
+  const Tensor probabilities = {0.2, 0.8, 0.8, 0.2, 0.9, 0.1, 0.5, 0.5};
+  const std::vector<std::int32_t> sequences = {0, 0, 1, 1};
+  Tensor fractions = {1, 1, 2, 0};
+  Router<double>::pool({4, 2, 1, false}, fractions);
+  for (double& count : fractions) count /= 2;  // routes of a sequence
+  Tensor loss = {0, 0};
+  Router<double>::auxiliary_loss({4, 2, 1, false}, probabilities.data(),
+                                 {fractions.data(), sequences.data(), 2, 10}, loss.data());
+  expect_equal(loss, {10, 12}, 1e-15);
+  EXPECT_NEAR((loss[0] + loss[1]) / 2, 11, 1e-14);
+}
+
 struct Balanced {
   explicit Balanced(Random& random)
       : shape{random.whole(2, 6), random.whole(2, 6), 1, random.whole(0, 1) == 1},

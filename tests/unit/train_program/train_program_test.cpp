@@ -47,7 +47,7 @@ TEST(TrainProgram, HelpNamesEveryOption) {
   for (const char* option : {"--model", "--layout",  "--global-batch", "--seq",           "--steps",
                              "--dtype", "--data",    "--save",         "--save-every",    "--resume",
                              "--json",  "--quiet",   "--seed",         "--learning-rate", "--weight-decay",
-                             "--clip",  "--balance", "--deviation",    "Exit codes",      "Example"})
+                             "--clip",  "--balance", "--balance-pooled", "--deviation",    "Exit codes",      "Example"})
     EXPECT_THAT(ran.out, HasSubstr(option));
   EXPECT_EQ(lines_with(ran.out, "Example").size(), 1u) << "one rank speaks";
 }
