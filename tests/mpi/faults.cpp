@@ -1,6 +1,7 @@
 #include "tests/mpi/faults.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 namespace tw::train {
@@ -18,6 +19,7 @@ const FaultCase kCases[] = {
     {Fault::wrong_positions, "positions not applied on one rank", {"dense", "cp=4", 4}},
     {Fault::dropped_partial_sum, "partial sums not summed", {"dense", "tp=4,sp=0", 4}},
     {Fault::dropped_score, "scores of one part of the vocabulary", {"dense", "tp=4,sp=1", 4}},
+    {Fault::narrow_operation, "one operator's results in the next narrower type", {"dense", "dp=4", 4}},
     {Fault::lost_ring_block, "a block of keys that never came", {"dense", "cp=4,cp_kind=ring", 4}},
     {Fault::lost_ring_gradient, "gradients of keys that never came home", {"dense", "cp=4", 4}},
     {Fault::swapped_heads, "two columns of exchanged heads swapped", {"dense", "dp=2,cp=2,cp_kind=a2a", 4}},
@@ -35,6 +37,18 @@ void swap_rows(Tensor<T>& x, std::int64_t a, std::int64_t b) {
   if (x.rows <= std::max(a, b)) return;
   std::swap_ranges(x.data.begin() + a * x.width, x.data.begin() + (a + 1) * x.width,
                    x.data.begin() + b * x.width);
+}
+
+// To the significant bits of float for double, of bf16 for float, of an eight-bit float for bf16.
+template <class T>
+void narrow(Tensor<T>& x) {
+  const int bits = std::is_same_v<T, double> ? 24 : std::is_same_v<T, float> ? 8 : 4;
+  for (T& value : x.data) {
+    int exponent = 0;
+    const double part = std::frexp(static_cast<double>(static_cast<cpu::Acc<T>>(value)), &exponent);
+    value = static_cast<T>(
+        static_cast<cpu::Acc<T>>(std::ldexp(std::nearbyint(std::ldexp(part, bits)), exponent - bits)));
+  }
 }
 
 }  // namespace
@@ -84,6 +98,7 @@ void FaultyEngine<T>::spoil(const Step& step, Call& call) const {
   if (fault_ == Fault::wrong_scale && what == Operator::score && step.backward && second)
     for (T& x : call.writes[0]->data) x = static_cast<T>(static_cast<cpu::Acc<T>>(x) * cpu::Acc<T>(1.01));
   if (fault_ == Fault::wrong_positions && what == Operator::rotate && second) call.writes[0] = call.reads[0];
+  if (fault_ == Fault::narrow_operation && what == Operator::activation) narrow(*call.writes[0]);
   if (fault_ == Fault::lost_ring_block && what == Operator::ring && forward)
     std::fill(call.writes[0]->data.begin(), call.writes[0]->data.end(), T(0));
   if (fault_ == Fault::swapped_heads && what == Operator::spread_heads && forward) {

@@ -19,6 +19,7 @@ enum class Fault : std::uint8_t {
   wrong_positions,
   dropped_partial_sum,
   dropped_score,
+  narrow_operation,
   lost_ring_block,
   lost_ring_gradient,
   swapped_heads,
