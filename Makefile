@@ -33,7 +33,7 @@ quickstart: deps build/release/build.ninja ## build, then a first plan (no GPU n
 	@build/release/bin/trainwright $(FIRST_PLAN)
 	@echo
 	@echo "This plan is priced from a calibration that ships with Trainwright; nothing was measured on this machine."
-	@echo "Calibrating this machine and confirming plans with real training runs come with the trainer."
+	@echo "To train a small model in such a layout: make build, then README.md, Training."
 
 asan-build: deps build/asan/build.ninja
 	@echo "== build: asan tree (address and undefined-behaviour sanitizers), $(JOBS) jobs"
