@@ -3,7 +3,7 @@
 // dealt out in turn, so that every rank has as many routed rows as the mean. Every allocation of the
 // process is counted too: what an operation needs for a moment, and what is kept beside values and states.
 // Where the router chooses, the peak is at most as much above the footprint as the busiest rank's rows are
-// above the mean: other values do not change.
+// above the mean: other values do not change. And every step speaks with the ranks that the Program says.
 // mpirun -n RANKS bytes [MODEL LAYOUT ...]
 #include <malloc.h>
 
@@ -14,6 +14,7 @@
 
 #include "costmodel/program/footprint.hpp"
 #include "tests/mpi/layouts.hpp"
+#include "tests/mpi/listening.hpp"
 #include "tests/support/counts.hpp"
 
 namespace {
@@ -51,44 +52,65 @@ class CountingEngine {
   using Value = Inner::Value;
   using Call = Inner::Call;
   CountingEngine(const View& view, Messages& messages, const Data& data, bool balanced)
-      : balanced_(balanced), inner_(view, messages, test_settings(), data) {}
+      : balanced_(balanced),
+        view_(view),
+        heard_(messages),
+        expected_(view),
+        inner_(view, heard_, test_settings(), data) {}
 
   void begin_step() { inner_.begin_step(); }
   void end_step() { inner_.end_step(); }
   void op(const Step& step, Call& call) {
-    heap_peak = heap_now;
+    heard_.clear(), heap_peak = heap_now;
     inner_.op(step, call);
     moment = std::max(moment, heap_peak - heap_now);
+    listen(step);
     for (std::size_t i = 0; i < call.writes.size(); ++i) {
       const tw::Value& mean = call.value(call.io.writes[i]);
       if (mean.routed) skew = std::max(skew, static_cast<double>(call.writes[i]->rows) / mean.rows);
     }
     if (balanced_ && call.io.what == Operator::choose && !call.backward()) deal(*call.writes[0]);
   }
-  void act(const Step& step) { inner_.act(step); }
+  void act(const Step& step) { heard_.clear(), inner_.act(step), listen(step); }
   void send(const Step& step, const Value& value, std::int32_t boundary) {
-    inner_.send(step, value, boundary);
+    heard_.clear(), inner_.send(step, value, boundary), listen(step);
   }
-  Value receive(const Step& step, std::int32_t boundary) { return inner_.receive(step, boundary); }
+  Value receive(const Step& step, std::int32_t boundary) {
+    heard_.clear();
+    Value value = inner_.receive(step, boundary);
+    return listen(step), value;
+  }
   void forget(std::int32_t unit, std::int32_t microbatch) { inner_.forget(unit, microbatch); }
   std::int64_t state_bytes() const { return inner_.state_bytes(); }
 
-  std::int64_t moment = 0;  // most bytes of one operation that are gone when it ends
-  double skew = 0;          // most routed rows of a value over their mean
+  std::int64_t moment = 0;             // most bytes of one operation that are gone when it ends
+  double skew = 0;                     // most routed rows of a value over their mean
+  std::int64_t steps = 0, astray = 0;  // all; those that spoke with others than the Program says
+  std::string first_astray;
 
  private:
+  void listen(const Step& step) {
+    ++steps;
+    if (expected_.met(step, heard_)) return;
+    if (astray++ == 0) first_astray = to_string(step, view_.units());
+  }
   static void deal(Tensor<bf16>& choice) {
     const auto experts = static_cast<std::int32_t>(choice.width);
     std::int32_t next = 0;
     for (std::int32_t& expert : choice.experts) expert = std::exchange(next, (next + 1) % experts);
   }
   bool balanced_;
+  const View& view_;
+  Listening heard_;
+  Expected expected_;
   Inner inner_;
 };
 
 struct Counted {
   std::int64_t peak = 0, said = 0, left = 0, moment = 0, beside = 0;
   double skew = 0;
+  std::int64_t steps = 0, astray = 0;
+  std::string first_astray;
 };
 
 // Models of support.hpp, wide enough that a tensor is larger than what is written down about it.
@@ -119,6 +141,7 @@ Counted count(const Case& one, Messages& messages, bool balanced) {
   out.moment = engine.moment;
   out.skew = engine.skew;
   out.beside = heap_now - before;
+  out.steps = engine.steps, out.astray = engine.astray, out.first_astray = engine.first_astray;
   return out;
 }
 
@@ -129,7 +152,8 @@ class Suite {
   void check(const Case& one) {
     if (messages_.self().value() >= one.ranks) return;
     const Counted c = count(one, messages_, true);
-    bool wrong = c.peak != c.said || c.left != 0;
+    bool wrong = c.peak != c.said || c.left != 0 || c.astray > 0;
+    steps_ += c.steps;
     if (input_of(one).model.has_moe()) {  // on every rank: those without experts take part
       const Counted chosen = count(one, messages_, false);
       const double over = static_cast<double>(chosen.peak) / static_cast<double>(chosen.said);
@@ -142,8 +166,9 @@ class Suite {
     messages_.all_reduce(world, any, 1);
     ++layouts_, wrong_ += any[0] > 0 ? 1 : 0;
     if (wrong || verbose)
-      std::printf("rank %d %s %s: held %ld, said %ld, left %ld\n", messages_.self().value(),
-                  std::string(one.model).c_str(), one.layout.c_str(), c.peak, c.said, c.left);
+      std::printf("rank %d %s %s: held %ld, said %ld, left %ld; astray %ld of %ld steps %s\n",
+                  messages_.self().value(), std::string(one.model).c_str(), one.layout.c_str(), c.peak,
+                  c.said, c.left, c.astray, c.steps, c.first_astray.c_str());
     moment_ = std::max(moment_, static_cast<double>(c.moment) / static_cast<double>(c.peak));
     beside_ = std::max(beside_, static_cast<double>(c.beside) / static_cast<double>(c.peak));
   }
@@ -152,6 +177,7 @@ class Suite {
     if (messages_.self() != Rank(0)) return 0;
     std::printf("%d layouts on up to %d ranks, %d wrong: held is said, to the byte\n", layouts_, ranks_,
                 wrong_);
+    std::printf("%ld steps of the first rank each spoke with the ranks that the Program says\n", steps_);
     std::printf(
         "of the peak on top: in one operation for a moment %.1f %%, written down at the end %.2f %%\n",
         100 * moment_, 100 * beside_);
@@ -165,6 +191,7 @@ class Suite {
   Messages& messages_;
   std::int32_t ranks_;
   int layouts_ = 0, wrong_ = 0;
+  std::int64_t steps_ = 0;
   double moment_ = 0, beside_ = 0, routed_ = 0, skew_ = 0;  // of this rank, parts of the peak
 };
 
