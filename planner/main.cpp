@@ -17,6 +17,7 @@ constexpr const char* kAbout =
     "Trainwright: how many GPUs, and which parallel layout, for training a large language model.\n"
     "Start with:  trainwright plan --model mixtral-8x22b --cluster h100-sxm:128 --global-batch 256 --seq "
     "4096\n"
+    "To train:    mpirun -n 4 trainwright-train --help\n"
     "Exit codes:  0 answered; 2 bad input (one line says what is legal); 3 no layout fits (the nearest "
     "misses)";
 

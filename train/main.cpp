@@ -82,7 +82,8 @@ void add_recipe(CLI::App& app, Settings& s) {
   number("--clip", s.clip, 0, 1e9, "of the norm of all gradients; 0: none");
   number("--balance", s.balance, 0, 100, "coefficient of the load-balance loss of routed layers");
   app.add_flag("--balance-pooled", s.balance_pooled,
-               "that loss of each micro-batch (Megatron-LM: aux_loss), not of each sequence (seq_aux_loss)")
+               "that loss of each micro-batch (Megatron-LM: aux_loss), not of each sequence (seq_aux_loss);\n"
+               "the size of micro-batches then changes the loss")
       ->group("Recipe");
   number("--deviation", s.initial_deviation, 0, 10, "of first weights");
 }
