@@ -1,0 +1,255 @@
+// Operators with a reduction or a pattern per row: a block per row, or blocks that walk over rows.
+#include <cuda_bf16.h>
+
+#include "kernels/device_ops.hpp"
+#include "kernels/vectors.cuh"
+
+namespace tw::gpu {
+namespace {
+
+using Bf16 = __nv_bfloat16;
+
+int threads_for(std::int64_t packs) {
+  const std::int64_t whole = (packs + 31) / 32 * 32;
+  return static_cast<int>(whole < 64 ? 64 : whole > 512 ? 512 : whole);
+}
+
+__global__ void norm_forward(NormSize size, const Bf16* x, const Bf16* weight, Bf16* y) {
+  const std::int64_t packs = size.width / kPack, row = static_cast<std::int64_t>(blockIdx.x) * packs;
+  float squares = 0;
+  for (std::int64_t i = threadIdx.x; i < packs; i += blockDim.x) {
+    const Pack8 p = load8(x, row + i);
+    for (int j = 0; j < kPack; ++j) squares += p.v[j] * p.v[j];
+  }
+  const float scale = rsqrtf(block_sum(squares) / static_cast<float>(size.width) + size.epsilon);
+  for (std::int64_t i = threadIdx.x; i < packs; i += blockDim.x) {
+    Pack8 p = load8(x, row + i);
+    const Pack8 w = load8(weight, i);
+    for (int j = 0; j < kPack; ++j) p.v[j] *= scale * w.v[j];
+    store8(y, row + i, p);
+  }
+}
+
+// Two sums of a block at once.
+__device__ float2 block_sums(float a, float b) {
+  __shared__ float2 parts[32];
+  a = warp_sum(a), b = warp_sum(b);
+  __syncthreads();
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = {a, b};
+  __syncthreads();
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const float2 mine = lane < static_cast<int>(blockDim.x) / 32 ? parts[lane] : float2{0, 0};
+  return {warp_sum(mine.x), warp_sum(mine.y)};
+}
+
+// dx = s (w dy - x s^2 mean(w dy x)), dw = sum of dy x s. A thread owns kOwned packs of every row that its
+// block walks over, and keeps their dw in registers.
+template <int kOwned>
+__global__ void __launch_bounds__(512) norm_backward(NormSize size, NormBackward at) {
+  const auto *x = static_cast<const Bf16*>(at.x), *weight = static_cast<const Bf16*>(at.weight),
+             *dy = static_cast<const Bf16*>(at.dy);
+  auto* dx = static_cast<Bf16*>(at.dx);
+  const std::int64_t packs = size.width / kPack;
+  Pack8 dw[kOwned] = {};
+  for (std::int64_t r = blockIdx.x; r < size.rows; r += gridDim.x) {
+    const std::int64_t row = r * packs;
+    float squares = 0, dots = 0;
+    Pack8 held_x[kOwned], held_g[kOwned];
+#pragma unroll
+    for (int o = 0; o < kOwned; ++o) {
+      const std::int64_t i = threadIdx.x + o * static_cast<std::int64_t>(blockDim.x);
+      if (i >= packs) continue;
+      held_x[o] = load8(x, row + i), held_g[o] = load8(dy, row + i);
+      const Pack8 w = load8(weight, i);
+      for (int j = 0; j < kPack; ++j) {
+        squares += held_x[o].v[j] * held_x[o].v[j];
+        dots += held_g[o].v[j] * w.v[j] * held_x[o].v[j];
+      }
+    }
+    const float2 sums = block_sums(squares, dots);
+    const float mean = 1.0f / static_cast<float>(size.width);
+    const float scale = rsqrtf(sums.x * mean + size.epsilon), share = sums.y * mean * scale * scale;
+#pragma unroll
+    for (int o = 0; o < kOwned; ++o) {
+      const std::int64_t i = threadIdx.x + o * static_cast<std::int64_t>(blockDim.x);
+      if (i >= packs) continue;
+      const Pack8 w = load8(weight, i);
+      Pack8 out;
+      for (int j = 0; j < kPack; ++j) {
+        out.v[j] = scale * (w.v[j] * held_g[o].v[j] - held_x[o].v[j] * share);
+        dw[o].v[j] += held_g[o].v[j] * held_x[o].v[j] * scale;
+      }
+      store8(dx, row + i, out);
+    }
+  }
+#pragma unroll
+  for (int o = 0; o < kOwned; ++o) {
+    const std::int64_t i = threadIdx.x + o * static_cast<std::int64_t>(blockDim.x);
+    if (i >= packs) continue;
+    for (int j = 0; j < kPack; ++j) atomicAdd(at.dweight + i * kPack + j, dw[o].v[j]);
+  }
+}
+
+__global__ void magnitude(const Bf16* in, int* bits, std::int64_t packs) {
+  float most = 0;
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < packs;
+       i += static_cast<std::int64_t>(gridDim.x) * blockDim.x) {
+    const Pack8 p = load8(in, i);
+    for (int j = 0; j < kPack; ++j) most = fmaxf(most, fabsf(p.v[j]));
+  }
+  most = block_max(most);
+  if (threadIdx.x == 0) atomicMax(bits, __float_as_int(most));
+}
+
+__device__ float sigmoid(float x) {
+  return 1.0f / (1.0f + __expf(-x));
+}
+
+__global__ void swiglu_fwd(SwigluSize size, const Bf16* gate_up, Bf16* act) {
+  const std::int64_t packs = size.width / kPack, all = size.rows * packs;
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < all;
+       i += static_cast<std::int64_t>(gridDim.x) * blockDim.x) {
+    const std::int64_t row = i / packs, col = i % packs;
+    const Pack8 gate = load8(gate_up, 2 * row * packs + col),
+                up = load8(gate_up, (2 * row + 1) * packs + col);
+    Pack8 out;
+    for (int j = 0; j < kPack; ++j) out.v[j] = gate.v[j] * sigmoid(gate.v[j]) * up.v[j];
+    store8(act, i, out);
+  }
+}
+
+__global__ void swiglu_bwd(SwigluSize size, const Bf16* gate_up, const Bf16* dact, Bf16* dgate_up) {
+  const std::int64_t packs = size.width / kPack, all = size.rows * packs;
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < all;
+       i += static_cast<std::int64_t>(gridDim.x) * blockDim.x) {
+    const std::int64_t row = i / packs, col = i % packs;
+    const std::int64_t at_gate = 2 * row * packs + col, at_up = (2 * row + 1) * packs + col;
+    const Pack8 gate = load8(gate_up, at_gate), up = load8(gate_up, at_up), d = load8(dact, i);
+    Pack8 dgate, dup;
+    for (int j = 0; j < kPack; ++j) {
+      const float s = sigmoid(gate.v[j]), silu = gate.v[j] * s;
+      dup.v[j] = d.v[j] * silu;
+      dgate.v[j] = d.v[j] * up.v[j] * (s + silu * (1 - s));
+    }
+    store8(dgate_up, at_gate, dgate), store8(dgate_up, at_up, dup);
+  }
+}
+
+__global__ void rotate(RopeSize size, const float* cosines, const float* sines, Bf16* x) {
+  const std::int64_t half = size.head_dim / 2 / kPack;  // packs of one half
+  const std::int64_t per_row = size.heads * half, all = size.rows * per_row;
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < all;
+       i += static_cast<std::int64_t>(gridDim.x) * blockDim.x) {
+    const std::int64_t row = i / per_row, head = i % per_row / half, pack = i % half;
+    const std::int64_t low = (row * size.stride + head * size.head_dim) / kPack + pack, high = low + half;
+    const std::int64_t angle = row % size.length * half + pack;
+    const Pack8 c = load8(cosines, angle), s = load8(sines, angle), a = load8(x, low), b = load8(x, high);
+    Pack8 first, second;
+    for (int j = 0; j < kPack; ++j) {
+      first.v[j] = a.v[j] * c.v[j] - b.v[j] * s.v[j];
+      second.v[j] = b.v[j] * c.v[j] + a.v[j] * s.v[j];
+    }
+    store8(x, low, first), store8(x, high, second);
+  }
+}
+
+// The row is read twice and written once: its maximum and sum come from one pass (online softmax).
+__global__ void loss_and_gradient(LossSize size, const std::int32_t* targets, float* loss, Bf16* logits) {
+  const std::int64_t packs = size.count / kPack, row = static_cast<std::int64_t>(blockIdx.x) * packs;
+  float most = -INFINITY, sum = 0;
+  for (std::int64_t i = threadIdx.x; i < packs; i += blockDim.x) {
+    const Pack8 p = load8(logits, row + i);
+    float larger = most;
+    for (int j = 0; j < kPack; ++j) larger = fmaxf(larger, p.v[j]);
+    sum *= __expf(most - larger);
+    for (int j = 0; j < kPack; ++j) sum += __expf(p.v[j] - larger);
+    most = larger;
+  }
+  const float top = block_max(most);
+  const float whole = block_sum(most == -INFINITY ? 0.0f : sum * __expf(most - top));
+  const std::int64_t target = targets[blockIdx.x];
+  if (threadIdx.x == 0) loss[blockIdx.x] = logf(whole) + top - __bfloat162float(logits[row * kPack + target]);
+  __syncthreads();
+  const float scale = size.scale / whole;
+  for (std::int64_t i = threadIdx.x; i < packs; i += blockDim.x) {
+    Pack8 p = load8(logits, row + i);
+    for (int j = 0; j < kPack; ++j) {
+      p.v[j] = __expf(p.v[j] - top) * scale;
+      if (i * kPack + j == target) p.v[j] -= size.scale;
+    }
+    store8(logits, row + i, p);
+  }
+}
+
+__global__ void gather(GatherSize size, const std::int32_t* index, const uint4* in, uint4* out) {
+  const std::int64_t packs = size.width / kPack, all = size.rows * packs;
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < all;
+       i += static_cast<std::int64_t>(gridDim.x) * blockDim.x)
+    out[i] = in[index[i / packs] * packs + i % packs];
+}
+
+constexpr int kThreads = 256;
+unsigned blocks_for(std::int64_t packs) {
+  const std::int64_t blocks = (packs + kThreads - 1) / kThreads;
+  return static_cast<unsigned>(blocks < kMaxBlocks ? blocks : kMaxBlocks);
+}
+
+}  // namespace
+
+void rms_norm_forward(NormSize size, const void* x, const void* weight, void* y, Stream stream) {
+  norm_forward<<<static_cast<unsigned>(size.rows), threads_for(size.width / kPack), 0, stream>>>(
+      size, static_cast<const Bf16*>(x), static_cast<const Bf16*>(weight), static_cast<Bf16*>(y));
+  launched("rms_norm_forward");
+}
+
+void rms_norm_backward(NormSize size, const NormBackward& at, Stream stream) {
+  const std::int64_t packs = size.width / kPack;
+  const int threads = threads_for(packs);
+  const std::int64_t most = 132 * (2048 / threads), blocks = size.rows < most ? size.rows : most;
+  const auto run = [&](auto kernel) {
+    kernel<<<static_cast<unsigned>(blocks), threads, 0, stream>>>(size, at);
+  };
+  if (packs <= threads)
+    run(norm_backward<1>);
+  else
+    packs <= 2 * threads ? run(norm_backward<2>) : run(norm_backward<4>);
+  launched("rms_norm_backward");
+}
+
+void largest(const void* in, float* out, std::int64_t count, Stream stream) {
+  magnitude<<<blocks_for(count / kPack), kThreads, 0, stream>>>(static_cast<const Bf16*>(in),
+                                                                reinterpret_cast<int*>(out), count / kPack);
+  launched("largest");
+}
+
+void swiglu_forward(SwigluSize size, const void* gate_up, void* act, Stream stream) {
+  swiglu_fwd<<<blocks_for(size.rows * size.width / kPack), kThreads, 0, stream>>>(
+      size, static_cast<const Bf16*>(gate_up), static_cast<Bf16*>(act));
+  launched("swiglu_forward");
+}
+
+void swiglu_backward(SwigluSize size, const void* gate_up, const void* dact, void* dgate_up, Stream stream) {
+  swiglu_bwd<<<blocks_for(size.rows * size.width / kPack), kThreads, 0, stream>>>(
+      size, static_cast<const Bf16*>(gate_up), static_cast<const Bf16*>(dact), static_cast<Bf16*>(dgate_up));
+  launched("swiglu_backward");
+}
+
+void rope(RopeSize size, const float* cosines, const float* sines, void* x, Stream stream) {
+  rotate<<<blocks_for(size.rows * size.heads * size.head_dim / 2 / kPack), kThreads, 0, stream>>>(
+      size, cosines, sines, static_cast<Bf16*>(x));
+  launched("rope");
+}
+
+void cross_entropy(LossSize size, const std::int32_t* targets, float* loss, void* logits, Stream stream) {
+  loss_and_gradient<<<static_cast<unsigned>(size.rows), 1024, 0, stream>>>(size, targets, loss,
+                                                                           static_cast<Bf16*>(logits));
+  launched("cross_entropy");
+}
+
+void gather_rows(GatherSize size, const std::int32_t* index, const void* in, void* out, Stream stream) {
+  gather<<<blocks_for(size.rows * size.width / kPack), kThreads, 0, stream>>>(
+      size, index, static_cast<const uint4*>(in), static_cast<uint4*>(out));
+  launched("gather_rows");
+}
+
+}  // namespace tw::gpu

@@ -1,0 +1,84 @@
+// Eight elements at a time, in fp32 registers.
+#pragma once
+
+#include <cuda_bf16.h>
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace tw::gpu {
+
+constexpr int kPack = 8;
+constexpr std::int64_t kMaxBlocks = 132 * 16;  // enough to fill any GPU of today; the rest by stride
+
+// After each launch: a configuration that the GPU refuses is an error here, not at some later call.
+inline void launched(const char* kernel) {
+  const cudaError_t error = cudaGetLastError();
+  if (error != cudaSuccess) throw std::runtime_error(std::string(kernel) + ": " + cudaGetErrorString(error));
+}
+
+struct Pack8 {
+  float v[kPack];
+};
+
+// i counts packs.
+__device__ inline Pack8 load8(const __nv_bfloat16* from, std::int64_t i) {
+  const uint4 raw = reinterpret_cast<const uint4*>(from)[i];
+  const auto* pairs = reinterpret_cast<const __nv_bfloat162*>(&raw);
+  Pack8 p;
+#pragma unroll
+  for (int j = 0; j < kPack / 2; ++j) {
+    const float2 pair = __bfloat1622float2(pairs[j]);
+    p.v[2 * j] = pair.x, p.v[2 * j + 1] = pair.y;
+  }
+  return p;
+}
+__device__ inline Pack8 load8(const float* from, std::int64_t i) {
+  const auto* quads = reinterpret_cast<const float4*>(from) + 2 * i;
+  const float4 a = quads[0], b = quads[1];
+  return {{a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}};
+}
+__device__ inline void store8(__nv_bfloat16* to, std::int64_t i, const Pack8& p) {
+  uint4 raw;
+  auto* pairs = reinterpret_cast<__nv_bfloat162*>(&raw);
+#pragma unroll
+  for (int j = 0; j < kPack / 2; ++j) pairs[j] = __floats2bfloat162_rn(p.v[2 * j], p.v[2 * j + 1]);
+  reinterpret_cast<uint4*>(to)[i] = raw;
+}
+__device__ inline void store8(float* to, std::int64_t i, const Pack8& p) {
+  auto* quads = reinterpret_cast<float4*>(to) + 2 * i;
+  quads[0] = {p.v[0], p.v[1], p.v[2], p.v[3]};
+  quads[1] = {p.v[4], p.v[5], p.v[6], p.v[7]};
+}
+
+__device__ inline float warp_sum(float x) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffU, x, offset);
+  return x;
+}
+__device__ inline float warp_max(float x) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffU, x, offset));
+  return x;
+}
+
+// Of a whole block of up to 1024 threads, in every thread.
+template <class Warp>
+__device__ inline float block_reduced(float x, float neutral, Warp warp) {
+  __shared__ float parts[32];
+  x = warp(x);
+  __syncthreads();
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
+  __syncthreads();
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  return warp(lane < static_cast<int>(blockDim.x) / 32 ? parts[lane] : neutral);
+}
+__device__ inline float block_sum(float x) {
+  return block_reduced(x, 0.0f, [](float y) { return warp_sum(y); });
+}
+__device__ inline float block_max(float x) {
+  return block_reduced(x, -INFINITY, [](float y) { return warp_max(y); });
+}
+
+}  // namespace tw::gpu

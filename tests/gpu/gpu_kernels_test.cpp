@@ -1,0 +1,265 @@
+// Our CUDA kernels and the library calls against the operators of kernels/cpu on the same random inputs.
+// Needs a GPU; without one every case is skipped. Tolerances: a bf16 result rounds once (2^-9 of the value),
+// so the relative error of a whole tensor is below 3e-3 where inputs are equal.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "kernels/backend/gpu/attention.hpp"
+#include "kernels/backend/gpu/device.hpp"
+#include "kernels/backend/gpu/gemm.hpp"
+#include "kernels/bf16.hpp"
+#include "kernels/ops.hpp"
+
+namespace tw::gpu {
+namespace {
+
+constexpr double kTolerance = 3e-3;
+
+class GpuKernels : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (device_count() == 0) GTEST_SKIP() << "no GPU";
+    use_device(0);
+    stream_ = std::make_unique<OwnedStream>();
+  }
+  Stream stream() const { return *stream_; }
+  Buffer normal(std::int64_t count, float scale = 1) {
+    Buffer made(2 * count);
+    fill_normal(made.data(), count, scale, ++seed_, stream());
+    return made;
+  }
+  // Poisoned: what is not written stays NaN.
+  Buffer unwritten(std::int64_t count, std::int64_t width = 2) {
+    Buffer made(width * count);
+    const std::vector<std::uint8_t> poison(static_cast<std::size_t>(width * count), 0xff);
+    to_device(poison.data(), made.data(), width * count, stream());
+    synchronise();
+    return made;
+  }
+  template <class T>
+  std::vector<T> host(const Buffer& from) {
+    std::vector<T> out(static_cast<std::size_t>(from.bytes()) / sizeof(T));
+    to_host(from.data(), out.data(), from.bytes(), stream());
+    synchronise();
+    return out;
+  }
+  std::vector<float> floats(const Buffer& from) {
+    std::vector<float> out;
+    for (const bf16 each : host<bf16>(from)) out.push_back(static_cast<float>(each));
+    return out;
+  }
+  std::unique_ptr<OwnedStream> stream_;
+  std::uint64_t seed_ = 0;
+};
+
+template <class A, class B>
+double error_of(const std::vector<A>& got, const std::vector<B>& wanted) {
+  double difference = 0, whole = 0;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const double w = static_cast<double>(wanted[i]), d = static_cast<double>(got[i]) - w;
+    difference += d * d, whole += w * w;
+  }
+  return got.size() < wanted.size() ? NAN : std::sqrt(difference / whole);
+}
+
+TEST_F(GpuKernels, ProductsOfALinearLayer) {
+  constexpr std::int64_t m = 200, n = 136, k = 104;
+  const Buffer x = normal(m * k), w = normal(n * k), dy = normal(m * n);
+  const Buffer y = unwritten(m * n), dx = unwritten(m * k), dw = unwritten(n * k);
+  Buffer sum(4 * n * k);
+  clear(sum.data(), sum.bytes(), stream());
+  const Blas blas(stream());
+  Gemm(blas, {Product::forward, m, n, k}).run({x.data(), w.data(), y.data()});
+  Gemm(blas, {Product::dgrad, m, n, k}).run({dy.data(), w.data(), dx.data()});
+  Gemm(blas, {Product::wgrad, m, n, k}).run({dy.data(), x.data(), dw.data()});
+  for (int twice = 0; twice < 2; ++twice)
+    Gemm(blas, {Product::wgrad, m, n, k, Into::fp32_sum}).run({dy.data(), x.data(), sum.data()});
+  const auto fx = floats(x), fw = floats(w), fdy = floats(dy);
+  std::vector<float> ry(m * n), rdx(m * k), rdw(n * k, 0);
+  const cpu::LinearSize size{m, k, n};
+  cpu::Linear<float>::forward(size, fx.data(), fw.data(), ry.data());
+  cpu::Linear<float>::dgrad(size, fdy.data(), fw.data(), rdx.data());
+  cpu::Linear<float>::wgrad(size, fdy.data(), fx.data(), rdw.data());
+  EXPECT_LT(error_of(floats(y), ry), kTolerance);
+  EXPECT_LT(error_of(floats(dx), rdx), kTolerance);
+  EXPECT_LT(error_of(floats(dw), rdw), kTolerance);
+  cpu::Linear<float>::wgrad(size, fdy.data(), fx.data(), rdw.data());
+  EXPECT_LT(error_of(host<float>(sum), rdw), 1e-5);
+}
+
+TEST_F(GpuKernels, ProductsOfExperts) {
+  constexpr std::int64_t n = 64, k = 96;
+  const std::vector<std::int64_t> rows = {16, 0, 40, 8};
+  const Buffer x = normal(64 * k), w = normal(4 * n * k), dy = normal(64 * n);
+  const Blas blas(stream());
+  const auto fx = floats(x), fw = floats(w), fdy = floats(dy);
+  const std::vector<cpu::Segment> segments = {{0, 0, 16}, {2, 16, 40}, {3, 56, 8}};
+  const cpu::GroupedSize size{k, n, segments};
+  std::vector<float> ry(64 * n), rdx(64 * k), rdw(4 * n * k, 0);
+  cpu::GroupedLinear<float>::forward(size, fx.data(), fw.data(), ry.data());
+  cpu::GroupedLinear<float>::dgrad(size, fdy.data(), fw.data(), rdx.data());
+  cpu::GroupedLinear<float>::wgrad(size, fdy.data(), fx.data(), rdw.data());
+  for (const GroupedForm form : {GroupedForm::one_call, GroupedForm::loop}) {
+    const Buffer y = unwritten(64 * n), dx = unwritten(64 * k);
+    Buffer dw(2 * 4 * n * k);
+    clear(dw.data(), dw.bytes(), stream());  // an expert without rows is not written
+    const auto run = [&](Product product, const GemmPointers& at) {
+      GroupedGemm gemm(blas, {product, rows, n, k, form});
+      gemm.set(at), gemm.run();
+      synchronise();
+    };
+    run(Product::forward, {x.data(), w.data(), y.data()});
+    run(Product::dgrad, {dy.data(), w.data(), dx.data()});
+    run(Product::wgrad, {dy.data(), x.data(), dw.data()});
+    EXPECT_LT(error_of(floats(y), ry), kTolerance);
+    EXPECT_LT(error_of(floats(dx), rdx), kTolerance);
+    EXPECT_LT(error_of(floats(dw), rdw), kTolerance);
+  }
+}
+
+TEST_F(GpuKernels, RowOperators) {
+  constexpr std::int64_t rows = 37, width = 6144;
+  const Buffer x = normal(rows * width), w = normal(width), dy = normal(rows * width);
+  const Buffer y = unwritten(rows * width), dx = unwritten(rows * width);
+  Buffer dw(4 * width);
+  clear(dw.data(), dw.bytes(), stream());
+  rms_norm_forward({rows, width, 1e-5f}, x.data(), w.data(), y.data(), stream());
+  rms_norm_backward({rows, width, 1e-5f}, {x.data(), w.data(), dy.data(), dx.data(), dw.floats()}, stream());
+  const auto fx = floats(x), fw = floats(w), fdy = floats(dy);
+  std::vector<float> ry(fx.size()), rdx(fx.size()), rdw(width, 0);
+  const cpu::NormShape shape{rows, 1, width, 1e-5};
+  cpu::RmsNorm<float>::forward(shape, {fx.data(), width}, fw.data(), {ry.data(), width});
+  cpu::RmsNorm<float>::backward(shape, {fx.data(), width}, fw.data(), {fdy.data(), width},
+                                {{rdx.data(), width}, rdw.data()});
+  EXPECT_LT(error_of(floats(y), ry), kTolerance);
+  EXPECT_LT(error_of(floats(dx), rdx), kTolerance);
+  EXPECT_LT(error_of(host<float>(dw), rdw), 1e-4);
+
+  const Buffer act = unwritten(rows * width / 2), dgate = unwritten(rows * width);
+  swiglu_forward({rows, width / 2}, x.data(), act.data(), stream());
+  swiglu_backward({rows, width / 2}, x.data(), dy.data(), dgate.data(), stream());
+  std::vector<float> ract(fx.size() / 2), rdgate(fx.size());
+  cpu::Swiglu<float>::forward({rows, width / 2}, fx.data(), nullptr, ract.data());
+  cpu::Swiglu<float>::backward({rows, width / 2}, fx.data(), nullptr, fdy.data(), {rdgate.data(), nullptr});
+  EXPECT_LT(error_of(floats(act), ract), kTolerance);
+  EXPECT_LT(error_of(floats(dgate), rdgate), kTolerance);
+
+  Buffer top(4);
+  clear(top.data(), 4, stream());
+  largest(x.data(), top.floats(), rows * width, stream());
+  float most = 0;
+  for (const float each : fx) most = std::max(most, std::abs(each));
+  EXPECT_EQ(host<float>(top)[0], most);
+}
+
+TEST_F(GpuKernels, LossAndItsGradient) {
+  constexpr std::int64_t rows = 19, count = 4096;
+  const Buffer logits = normal(rows * count, 3);
+  const auto before = floats(logits);
+  std::vector<std::int32_t> targets;
+  for (std::int32_t i = 0; i < rows; ++i) targets.push_back(i * 211 % count);
+  Buffer on_gpu(4 * rows), loss(4 * rows);
+  to_device(targets.data(), on_gpu.data(), 4 * rows, stream());
+  cross_entropy({rows, count, 0.5f}, static_cast<const std::int32_t*>(on_gpu.data()), loss.floats(),
+                logits.data(), stream());
+  const cpu::VocabularyRange range{rows, 0, count, count};
+  std::vector<cpu::CrossEntropy<float>::Part> parts(rows);
+  std::vector<float> wanted(rows), gradient(before.size());
+  cpu::CrossEntropy<float>::forward(range, before.data(), targets.data(), parts.data());
+  cpu::CrossEntropy<float>::loss(rows, parts.data(), wanted.data());
+  cpu::CrossEntropy<float>::backward(range, {before.data(), targets.data(), parts.data()}, 0.5,
+                                     gradient.data());
+  EXPECT_LT(error_of(host<float>(loss), wanted), 1e-5);
+  EXPECT_LT(error_of(floats(logits), gradient), kTolerance);
+}
+
+TEST_F(GpuKernels, CastsAndSums) {
+  constexpr std::int64_t rows = 192, cols = 320, count = rows * cols;
+  const Buffer a = normal(count), b = normal(count);
+  const Buffer sum = unwritten(count), wide = unwritten(count, 4), back = unwritten(count);
+  add(a.data(), b.data(), sum.data(), count, stream());
+  widen(a.data(), wide.floats(), count, stream());
+  narrow(wide.floats(), back.data(), count, stream());
+  const auto fa = floats(a), fb = floats(b);
+  std::vector<float> wanted(fa);
+  for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i] += fb[i];
+  EXPECT_LT(error_of(floats(sum), wanted), kTolerance);
+  EXPECT_EQ(host<float>(wide), fa);
+  EXPECT_EQ(floats(back), fa);
+  const Buffer cast = unwritten(count, 1), turned = unwritten(count, 1);
+  cast_fp8(a.data(), cast.data(), count, 4, stream());
+  cast_fp8_transposed(a.data(), turned.data(), rows, cols, 4, stream());
+  const auto plain = host<std::uint8_t>(cast), transposed = host<std::uint8_t>(turned);
+  for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t c = 0; c < cols; ++c) ASSERT_EQ(plain[r * cols + c], transposed[c * rows + r]);
+  }
+}
+
+// Softmax in double, straight from its definition.
+struct PlainAttention {
+  std::vector<float> out, dq, dk, dv;
+};
+PlainAttention plain(const AttentionCall& c, const std::vector<float>& q, const std::vector<float>& k,
+                     const std::vector<float>& v, const std::vector<float>& dout) {
+  PlainAttention r{std::vector<float>(q.size()), std::vector<float>(q.size()), std::vector<float>(k.size()),
+                   std::vector<float>(k.size())};
+  const auto d = static_cast<std::size_t>(c.head_dim), l = static_cast<std::size_t>(c.length);
+  const auto h = static_cast<std::size_t>(c.heads), hk = static_cast<std::size_t>(c.kv_heads);
+  const double scale = 1 / std::sqrt(static_cast<double>(d));
+  for (std::size_t b = 0; b < static_cast<std::size_t>(c.batch); ++b) {
+    for (std::size_t head = 0; head < h; ++head) {
+      for (std::size_t i = 0; i < l; ++i) {
+        const std::size_t at = ((b * l + i) * h + head) * d;
+        std::vector<double> p(i + 1), dp(i + 1);
+        double sum = 0, mean = 0;
+        const auto key = [&](std::size_t j) { return ((b * l + j) * hk + head / (h / hk)) * d; };
+        for (std::size_t j = 0; j <= i; ++j) {
+          for (std::size_t e = 0; e < d; ++e) p[j] += static_cast<double>(q[at + e]) * k[key(j) + e] * scale;
+          for (std::size_t e = 0; e < d; ++e) dp[j] += static_cast<double>(dout[at + e]) * v[key(j) + e];
+          sum += p[j] = std::exp(p[j]);
+        }
+        for (std::size_t j = 0; j <= i; ++j) mean += (p[j] /= sum) * dp[j];
+        for (std::size_t j = 0; j <= i; ++j) {
+          const double ds = p[j] * (dp[j] - mean) * scale;
+          for (std::size_t e = 0; e < d; ++e) {
+            r.out[at + e] += static_cast<float>(p[j] * v[key(j) + e]);
+            r.dq[at + e] += static_cast<float>(ds * k[key(j) + e]);
+            r.dk[key(j) + e] += static_cast<float>(ds * q[at + e]);
+            r.dv[key(j) + e] += static_cast<float>(p[j] * dout[at + e]);
+          }
+        }
+      }
+    }
+  }
+  return r;
+}
+
+TEST_F(GpuKernels, CausalAttention) {
+  const Dnn dnn(stream());
+  for (const AttentionCall& base :
+       {AttentionCall{2, 4, 4, 256, 128}, {1, 8, 2, 384, 128}, {2, 4, 1, 256, 64}}) {
+    AttentionCall call = base;
+    const std::int64_t wide = call.batch * call.length * call.heads * call.head_dim;
+    const std::int64_t thin = wide / call.heads * call.kv_heads;
+    const Buffer q = normal(wide), k = normal(thin), v = normal(thin), dout = normal(wide);
+    const Buffer out = unwritten(wide), dq = unwritten(wide), dk = unwritten(thin), dv = unwritten(thin);
+    const Buffer sums = unwritten(call.batch * call.heads * call.length, 4);
+    const AttentionPointers at{q.data(),    k.data(),  v.data(),  out.data(), sums.data(),
+                               dout.data(), dq.data(), dk.data(), dv.data()};
+    AttentionKernel(dnn, call).run(at);
+    synchronise();
+    call.backward = true;
+    AttentionKernel(dnn, call).run(at);
+    const PlainAttention wanted = plain(call, floats(q), floats(k), floats(v), floats(dout));
+    // bf16 probabilities and score gradients inside: an error of 2^-9 in each of many terms.
+    EXPECT_LT(error_of(floats(out), wanted.out), 5e-3);
+    EXPECT_LT(error_of(floats(dq), wanted.dq), 1e-2);
+    EXPECT_LT(error_of(floats(dk), wanted.dk), 1e-2);
+    EXPECT_LT(error_of(floats(dv), wanted.dv), 1e-2);
+  }
+}
+
+}  // namespace
+}  // namespace tw::gpu
