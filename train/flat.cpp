@@ -6,10 +6,15 @@
 namespace tw::train {
 namespace {
 
-std::string name_of(const Unit& unit, const Weight& weight) {
+// A layer's second norm is norm_2.
+std::string name_of(const Unit& unit, std::size_t index) {
   Unit plain = unit;
   plain.copy = 0, plain.table_only = false;
-  return to_string(plain) + " " + std::string(weight.name);
+  const std::vector<Weight>& weights = unit.work->weights;
+  const auto alike = 1 + std::count_if(weights.begin(), weights.begin() + static_cast<std::ptrdiff_t>(index),
+                                       [&](const Weight& w) { return w.name == weights[index].name; });
+  return to_string(plain) + " " + std::string(weights[index].name) +
+         (alike > 1 ? "_" + std::to_string(alike) : "");
 }
 
 std::uint64_t id_of(const Unit& unit, std::size_t index) {
@@ -80,7 +85,7 @@ FlatUnit flatten(const View& view, const Unit& unit) {
     const auto at = static_cast<std::size_t>(weights[i].scope);
     FlatScope& scope = out.scopes[at];
     FlatWeight flat{&weights[i], view.program().part(view.rank(), weights[i]), scope.elements,
-                    name_of(unit, weights[i]), id_of(unit, i)};
+                    name_of(unit, i), id_of(unit, i)};
     scope.elements += flat.part.local_elements();
     out.where.push_back({at, scope.weights.size()});
     scope.weights.push_back(std::move(flat));
@@ -99,7 +104,7 @@ std::vector<NamedWeight> named_weights(const Program& program) {
         std::int64_t rows = 0;
         for (const RowBlock& block : weights[i].rows) rows += block.distinct;
         const std::uint64_t id = id_of(unit, i);
-        found[id] = {name_of(unit, weights[i]), id, weights[i].groups * rows * weights[i].columns};
+        found[id] = {name_of(unit, i), id, weights[i].groups * rows * weights[i].columns};
       }
     }
   }

@@ -14,7 +14,7 @@ std::size_t at(std::int64_t value) {
 }
 
 bool is_norm(const FlatWeight& flat) {
-  return flat.name.ends_with("norm");
+  return flat.weight->name.ends_with("norm");
 }
 
 }  // namespace

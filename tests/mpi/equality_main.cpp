@@ -25,7 +25,7 @@ class Comparison {
     const Difference d = difference(reference(one), got);
     ++count_;
     const std::string model(one.model);
-    distinct_.insert(model + (one.pooled ? " pooled " : " ") + to_string(input_of(one).layout));
+    ++runs_, distinct_.insert(to_string(input_of(one).layout));
     const bool wrong = !(d.loss <= kLimit && d.gradient <= kLimit) || !got.in_order;
     failures_ += wrong ? 1 : 0;
     if (wrong || verbose) {
@@ -55,9 +55,9 @@ class Comparison {
   int report() const {
     if (messages_.self() != Rank(0)) return 0;
     std::printf(
-        "%zu distinct layouts on %d ranks, in the Program's order, %d wrong; worst relative difference: loss "
-        "%.1e, gradient %.1e (%s)\n",
-        distinct_.size(), ranks_, failures_, worst_.loss, worst_.gradient, worst_.where.c_str());
+        "%d models and layouts, %zu distinct layouts, on %d ranks, in the Program's order, %d wrong; worst "
+        "relative difference: loss %.1e, gradient %.1e (%s)\n",
+        runs_, distinct_.size(), ranks_, failures_, worst_.loss, worst_.gradient, worst_.where.c_str());
     return report_counts(count_ - failures_, failures_);
   }
 
@@ -78,7 +78,7 @@ class Comparison {
 
   Messages& messages_;
   std::int32_t ranks_;
-  int count_ = 0, failures_ = 0;
+  int count_ = 0, runs_ = 0, failures_ = 0;
   Difference worst_;
   std::set<std::string> distinct_;
   std::map<std::string, Trace> references_;

@@ -2,6 +2,7 @@
 // each step, and the weights after it. Gradients come from the run (gradients_main.cpp checks them).
 #include <cmath>
 #include <cstdio>
+#include <set>
 
 #include "tests/mpi/plain_model.hpp"
 #include "tests/mpi/support.hpp"
@@ -51,6 +52,16 @@ Apart compare(const Case& one, std::int64_t pooled, Messages& messages) {
   return out;
 }
 
+bool names_differ(const Case& one) {
+  const Program program(input_of(one));
+  std::set<std::string> names;
+  for (const NamedWeight& weight : named_weights(program)) {
+    if (!names.insert(weight.name).second)
+      return std::printf("WRONG: two weights are %s\n", weight.name.c_str()), false;
+  }
+  return true;
+}
+
 }  // namespace
 }  // namespace tw::train
 
@@ -64,7 +75,8 @@ int main(int argc, char** argv) {
       const Case one{
           .model = model, .layout = "mb=" + std::to_string(pooled), .batch = 8, .pooled = pooled > 1};
       const Apart apart = compare(one, pooled, *messages);
-      const bool good = apart.loss < kLimit && apart.weight < kLimit && apart.norm > test_settings().clip;
+      const bool good = apart.loss < kLimit && apart.weight < kLimit && apart.norm > test_settings().clip &&
+                        names_differ(one);
       ++cases, wrong += good ? 0 : 1;
       std::printf("%s %s, %ld sequences a micro-batch: loss off by %.1e, weights by %.1e (norm up to %.1f)\n",
                   good ? "     " : "WRONG", model, pooled, apart.loss, apart.weight, apart.norm);
