@@ -26,14 +26,23 @@ build: deps build/release/build.ninja ## build the programs and their tests (rel
 	@echo "== build: release tree, $(JOBS) jobs"
 	@cmake --build --preset release -j $(JOBS)
 
-quickstart: deps build/release/build.ninja ## build, then a first plan (no GPU needed)
-	@echo "== build: the planner, $(JOBS) jobs"
-	@cmake --build --preset release -j $(JOBS) --target trainwright
-	@echo "== plan: trainwright $(FIRST_PLAN)"
+# The loop on this machine: two ranks, one for each of two cores.
+LOOP = --model tiny-moe --cluster local-cpu:2 --calibration build/here.json --framework trainwright-cpu \
+  --global-batch 8 --seq 128
+PROGRAMS = trainwright trainwright-calibrate trainwright-train
+
+quickstart: deps build/release/build.ninja ## build, then calibrate this machine, plan, train the best three (no GPU needed)
+	@echo "== build: the programs, $(JOBS) jobs"
+	@cmake --build --preset release -j $(JOBS) --target $(PROGRAMS)
+	@echo "== calibrate: what operators and messages cost here, two ranks at once"
+	@rm -f build/here.json build/here.rows.json
+	@build/release/bin/trainwright calibrate --device cpu --ranks 2 --seconds 30 --out build/here.json
+	@echo "== plan: trainwright plan $(LOOP)"
+	@build/release/bin/trainwright plan $(LOOP) --top 3 --save build/plan.json
+	@echo "== confirm: the three best layouts, trained for 20 steps each"
+	@build/release/bin/trainwright confirm --plan build/plan.json --top 3 --steps 20 --json build/confirmed.json
+	@echo "== and a plan for 128 H100s, from the calibration that ships: trainwright $(FIRST_PLAN)"
 	@build/release/bin/trainwright $(FIRST_PLAN)
-	@echo
-	@echo "This plan is priced from a calibration that ships with Trainwright; nothing was measured on this machine."
-	@echo "To train a small model in such a layout: make build, then README.md, Training."
 
 asan-build: deps build/asan/build.ninja
 	@echo "== build: asan tree (address and undefined-behaviour sanitizers), $(JOBS) jobs"

@@ -131,7 +131,7 @@ void Builder::linear_backward(const Node& node, const Ready& gradient) {
 void Builder::dropout_backward(const Node& node, const OpRefs& before) {
   Op drop;
   drop.name = "dropout", drop.term = Term::elementwise, drop.module = node.module;
-  drop.work = Elementwise{Bytes(2 * local_bytes(node.output) + node.pointwise.kept_bytes)};
+  drop.work = Elementwise{Bytes(2 * local_bytes(node.output) + node.pointwise.kept_bytes), true};
   hand_gradient(node.inputs[0], {before, -1}, gradient_of(at(node.inputs[0]).spec.place));
   const std::int16_t dropped = push(work_.backward, drop, before, {.half = Half::backward});
   hand_gradient(node.inputs[1], {{dropped}, -1}, gradient_of(at(node.inputs[1]).spec.place));
@@ -194,7 +194,7 @@ void Builder::backward_ops(Node& node) {
       made = attention_ops(node, work_.backward, {before, -1, gradient.value}, true, node.term);
       break;
     default:
-      op.work = pointwise_work(node.pointwise.backward_bytes, node.pointwise.backward_flops);
+      op.work = pointwise_work(node.pointwise.backward_bytes, node.pointwise.backward_flops, true);
       op.launches =
           node.pointwise.backward_launches > 0 ? node.pointwise.backward_launches : node.pointwise.launches;
       op.routings = node.pointwise.routes ? 2 : 0;  // both gradients: as many kernels again

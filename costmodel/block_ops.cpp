@@ -44,7 +44,9 @@ Builder::Ready Builder::convert(OpList& list, const TensorSpec& spec, Placement 
   }
   Op op;
   op.name = spec.name;
-  op.work = CollectiveWork{collective_of(conversion), group(spec.scope), whole_bytes(spec)};
+  const Collective kind = collective_of(conversion);
+  const bool widened = *kernels().wide_sums && kind != Collective::all_gather && spec.element_bytes == 2;
+  op.work = CollectiveWork{kind, group(spec.scope), Bytes(whole_bytes(spec).count * (widened ? 2 : 1))};
   op.term = term;
   op.stream = Stream::network;
   OpRefs before = after.before;
@@ -169,7 +171,10 @@ Builder::Ready Builder::attention_ops(const Node& node, OpList& list, const Read
 Builder::Ready Builder::listed_ops(const OpList& ops, OpList& list, const OpRefs& after,
                                    const Operands& operands) {
   Ready ready{after, -1};
-  for (const Op& op : ops) ready = {{push(list, op, ready.before, operands)}, -1};
+  for (Op op : ops) {
+    if (auto* moved = std::get_if<Elementwise>(&op.work)) moved->backward = &list == &work_.backward;
+    ready = {{push(list, op, ready.before, operands)}, -1};
+  }
   if (!operands.writes.empty()) ready.value = operands.writes[0];
   return ready;
 }

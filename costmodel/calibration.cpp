@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "costmodel/collectives/algorithm.hpp"
 #include "costmodel/curves.hpp"
@@ -40,21 +41,6 @@ Estimate nothing(CurveId id) {
   Estimate result;
   result.curve = id;
   return result;
-}
-
-// Both passes of a Linear's backward as GEMMs of their own shape: dgrad [m,n]x[n,k], wgrad
-// [k,m]x[m,n] with 4 bytes read and 4 written per weight where it adds into an fp32 buffer.
-TileWork tile_work(double m, double n, double k, GemmPass pass) {
-  TileWork work{.rows = m, .cols = n, .depth = k};
-  if (pass == GemmPass::dgrad) work = {.rows = m, .cols = k, .depth = n};
-  if (pass == GemmPass::wgrad) work = {.rows = k, .cols = n, .depth = m};
-  work.odd = std::fmod(n, 2) != 0 || std::fmod(k, 2) != 0;
-  return work;
-}
-
-double accumulate_bytes(double weights, GemmPass pass, bool accumulate) {
-  if (pass != GemmPass::wgrad || !accumulate) return 0;
-  return 2.0 * static_cast<double>(size_of(DType::fp32)) * weights;
 }
 
 Reach gemm_reach(const Calibration::Data& data, const GemmCurve& curve, const TileWork& work, GemmPass pass) {
@@ -134,10 +120,7 @@ Reach link_reach(const LinkCurves& curves, const LinkCurve& curve, const Collect
 }  // namespace
 
 Estimate Calibration::gemm(const GemmShape& shape) const {
-  const auto m = static_cast<double>(shape.m), n = static_cast<double>(shape.n),
-             k = static_cast<double>(shape.k);
-  TileWork work = tile_work(m, n, k, shape.pass);
-  work.extra_bytes = accumulate_bytes(n * k, shape.pass, shape.accumulate_fp32);
+  const TileWork work = tile_work(shape);
   const Seconds time = gemm_time(data_->gemm, data_->device.sms, data_->elementwise.rate, work);
   return estimate(time, CurveId::gemm, data_->gemm.evidence,
                   gemm_reach(*data_, data_->gemm, work, shape.pass));
@@ -146,17 +129,12 @@ Estimate Calibration::gemm(const GemmShape& shape) const {
 // All groups run in one kernel, so its time depends on their total: max_over_mean > 1 only says
 // that their rows differ, which costs part-filled tiles.
 Estimate Calibration::grouped_gemm(const GroupedGemmShape& shape) const {
-  const auto n = static_cast<double>(shape.n), k = static_cast<double>(shape.k);
   const GemmCurve& curve = data_->grouped_gemm;
-  TileWork work = tile_work(shape.rows, n, k, shape.pass);
-  work.groups = static_cast<double>(shape.groups);
-  work.skewed = shape.max_over_mean > 1 && shape.pass != GemmPass::wgrad;
-  const double added = accumulate_bytes(n * k * work.groups, shape.pass, shape.accumulate_fp32);
-  if (!data_->accumulates_apart) work.extra_bytes = added;
+  TileWork work = tile_work(shape);
+  const double added = data_->accumulates_apart ? std::exchange(work.extra_bytes, 0.0) : 0;
   Seconds time = gemm_time(curve, data_->device.sms, data_->elementwise.rate, work);
   // Memory keeps its rate where the power limit slows the product, by the ratio the pricer multiplies with.
-  if (data_->accumulates_apart)
-    time = time + added / data_->elementwise.rate.value * Seconds(1 / data_->sustained->gemm);
+  if (added > 0) time = time + added / data_->elementwise.rate.value * Seconds(1 / data_->sustained->gemm);
   return estimate(time, CurveId::grouped_gemm, curve.evidence, gemm_reach(*data_, curve, work, shape.pass));
 }
 
@@ -184,8 +162,12 @@ Estimate Calibration::scan(Flops flops, Bytes bytes) const {
   return out;
 }
 
-Estimate Calibration::elementwise(Bytes bytes) const {
-  const MemoryCurve& curve = data_->elementwise;
+Estimate Calibration::elementwise(Bytes bytes, std::string_view name, bool backward) const {
+  const auto& own = *data_->operators;
+  const auto found = name.empty() || own.empty() ? own.end() : own.find(std::string(name));
+  const MemoryCurve& curve = found == own.end() ? data_->elementwise
+                             : backward         ? found->second.backward
+                                                : found->second.forward;
   const Reach reach{
       octaves_outside(bytes.to_double(), curve.min_bytes.to_double(), curve.max_bytes.to_double())};
   return estimate(memory_time(curve, bytes.to_double()), CurveId::elementwise, curve.evidence, reach);
@@ -292,6 +274,14 @@ Calibration Calibration::in_bursts() const {
   other.data_ = std::move(copy);
   return other;
 }
+double Calibration::likeness() const {
+  return *data_->likeness;
+}
+
+const std::string& Calibration::machine() const {
+  return *data_->machine;
+}
+
 const std::string& Calibration::name() const {
   return data_->name;
 }

@@ -76,7 +76,8 @@ class Calibration {
   // Chunks of a state-space scan: their products at the rate of an attention kernel, after their traffic.
   Estimate scan(Flops flops, Bytes bytes) const;
   // A memory-bound operator that moves `bytes` (read + written) in one kernel.
-  Estimate elementwise(Bytes bytes) const;
+  // Where the op of that name has rows of its own, by those.
+  Estimate elementwise(Bytes bytes, std::string_view name = {}, bool backward = false) const;
   // The same, of a kernel that writes a wider type than it reads.
   Estimate widening(Bytes bytes) const;
   Estimate collective(Collective kind, const GroupLinks& links, Bytes bytes) const;
@@ -114,7 +115,9 @@ class Calibration {
   double carried_spread() const;
 
   const std::string& name() const;
-  Provenance provenance() const;  // of the GEMM curve: the headline
+  double likeness() const;  // program/routing.hpp
+  const std::string& machine() const;  // that it was measured on and holds for alone; empty: any of its GPU
+  Provenance provenance() const;       // of the GEMM curve: the headline
 
   struct Data;  // curves.cpp
   const Data& data() const { return *data_; }

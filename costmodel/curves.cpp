@@ -3,24 +3,26 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "topology/check.hpp"
 
 namespace tw {
 namespace {
 
-struct Tile {
-  double m, n;
-};
 // Shapes of cuBLAS kernels on tensor cores since Ampere; the largest first: `rate` is its rate.
-constexpr Tile kTiles[] = {{128, 256}, {256, 128}, {128, 128}, {64, 256},
-                           {256, 64},  {64, 128},  {128, 64},  {64, 64}};
+constexpr TileShape kTiles[] = {{128, 256}, {256, 128}, {128, 128}, {64, 256},
+                                {256, 64},  {64, 128},  {128, 64},  {64, 64}};
 
-double tile_intensity(const Tile& tile) {
-  return tile.m * tile.n / (tile.m + tile.n);
+std::span<const TileShape> tiles_of(const GemmCurve& curve) {
+  return curve.tiles->empty() ? std::span<const TileShape>(kTiles) : *curve.tiles;
 }
 
-double relative_speed(const GemmCurve& curve, const Tile& tile) {
+double tile_intensity(const TileShape& tile) {
+  return static_cast<double>(tile.rows) * tile.cols / (tile.rows + tile.cols);
+}
+
+double relative_speed(const GemmCurve& curve, const TileShape& tile) {
   return std::min(1.0, tile_intensity(tile) / curve.intensity);
 }
 
@@ -34,10 +36,10 @@ double tile_rows(const TileWork& work, double height) {
 double compute_seconds(const GemmCurve& curve, double sms, const TileWork& work) {
   const double rate = work.odd ? curve.odd_rate.value : curve.rate.value;
   double best = std::numeric_limits<double>::infinity();
-  for (const Tile& tile : kTiles) {
-    const double filled = tile_rows(work, tile.m) * std::ceil(work.cols / tile.n) * work.groups / sms;
+  for (const TileShape& tile : tiles_of(curve)) {
+    const double filled = tile_rows(work, tile.rows) * std::ceil(work.cols / tile.cols) * work.groups / sms;
     const double waves = std::max(1.0, filled + curve.tail * (std::ceil(filled) - filled));
-    const double flops = 2 * tile.m * tile.n * (work.depth + curve.fill);
+    const double flops = 2.0 * tile.rows * tile.cols * (work.depth + curve.fill);
     best = std::min(best, waves * flops * sms / (rate * relative_speed(curve, tile)));
   }
   return best;
@@ -48,7 +50,33 @@ double operand_bytes(const TileWork& work) {
   return static_cast<double>(size_of(DType::bf16)) * elements * work.groups + work.extra_bytes;
 }
 
+// Both passes of a Linear's backward as GEMMs of their own shape: dgrad [m,n]x[n,k], wgrad
+// [k,m]x[m,n] with 4 bytes read and 4 written per weight where it adds into an fp32 buffer.
+TileWork tiles_for(double m, double n, double k, GemmPass pass, bool accumulates) {
+  TileWork work{.rows = m, .cols = n, .depth = k};
+  if (pass == GemmPass::dgrad) work = {.rows = m, .cols = k, .depth = n};
+  if (pass == GemmPass::wgrad) work = {.rows = k, .cols = n, .depth = m};
+  work.odd = std::fmod(n, 2) != 0 || std::fmod(k, 2) != 0;
+  if (pass == GemmPass::wgrad && accumulates)
+    work.extra_bytes = 2.0 * static_cast<double>(size_of(DType::fp32)) * n * k;
+  return work;
+}
+
 }  // namespace
+
+TileWork tile_work(const GemmShape& shape) {
+  return tiles_for(static_cast<double>(shape.m), static_cast<double>(shape.n), static_cast<double>(shape.k),
+                   shape.pass, shape.accumulate_fp32);
+}
+
+TileWork tile_work(const GroupedGemmShape& shape) {
+  TileWork work = tiles_for(shape.rows, static_cast<double>(shape.n), static_cast<double>(shape.k),
+                            shape.pass, shape.accumulate_fp32);
+  work.groups = static_cast<double>(shape.groups);
+  work.extra_bytes *= work.groups;
+  work.skewed = shape.max_over_mean > 1 && shape.pass != GemmPass::wgrad;
+  return work;
+}
 
 double gemm_flops(const TileWork& work) {
   return 2 * work.rows * work.cols * work.depth * work.groups;

@@ -59,6 +59,11 @@ TW_DESCRIBE(CalibratedDevice, gpu, architecture, sms, bf16, memory_rate, nvlink_
 // (short streams reach less of it). compute: tiles in waves over the SMs, `tail` of a partly filled wave is
 // paid; each tile works k + fill deep (pipeline fill and epilogue) at the SM's share of `rate`, slower where
 // its flops per operand element, i = m*n/(m+n), are below `intensity`: then L2 feeds it.
+struct TileShape {
+  std::int32_t rows = 0, cols = 0;
+};
+TW_DESCRIBE(TileShape, rows, cols);
+
 struct GemmCurve {
   FlopsPerSec rate;      // of the whole GPU in full waves of the largest tile
   FlopsPerSec odd_rate;  // n or k odd: no 16-byte loads
@@ -67,9 +72,10 @@ struct GemmCurve {
   double min_rows = 0, min_size = 0;  // range: m, then n and k
   Flops max_flops;
   Evidence evidence;
+  Defaulted<std::vector<TileShape>> tiles;  // of the library's kernels; none: cuBLAS on tensor cores
 };
 TW_DESCRIBE(GemmCurve, rate, odd_rate, overhead, memory_ramp, fill, tail, intensity, memory_share, overlap,
-            min_rows, min_size, max_flops, evidence);
+            min_rows, min_size, max_flops, evidence, tiles);
 
 // time = overhead + batch*heads*(pairs + padding*q_len)*seconds_per_pair. padding: pairs' worth of
 // work per query row (half-masked diagonal tiles, prologue, conversions).
@@ -228,8 +234,16 @@ struct EarlyGemm {
 };
 TW_DESCRIBE(EarlyGemm, architecture, speed, source);
 
+// An operator with rows of its own: what bounds it is not the memory (exponentials on a CPU), or it moves
+// more than the bytes that its price counts. Bytes are those that it is priced by.
+struct OperatorCurves {
+  MemoryCurve forward, backward;
+};
+TW_DESCRIBE(OperatorCurves, forward, backward);
+
 struct CalibrationFile {
   std::string title, date, driver, command, source;
+  Defaulted<std::string> machine;  // a CPU's, as its programs name it: measured nowhere else
   Defaulted<FitInputs> inputs;
   CalibratedDevice device;
   GemmCurve gemm, grouped_gemm;
@@ -239,14 +253,17 @@ struct CalibrationFile {
   Defaulted<EarlyGemm> early_gemm;
   AttentionCurves attention;
   MemoryCurve elementwise;
+  Defaulted<std::map<std::string, OperatorCurves>> operators;  // by the name of the op; others: elementwise
   LinkCurves links;
   HostCosts host;
+  // Of the choices of tokens where routers are not trained (program/routing.hpp); 0: not measured, balanced.
+  Defaulted<double> likeness{0.0};
   std::map<std::string, CarryOver> carry_over;                       // by architecture
   Defaulted<std::map<std::string, LowPrecisionRule>> low_precision;  // by recipe; all derived so far
 };
-TW_DESCRIBE(CalibrationFile, title, date, driver, command, source, inputs, device, gemm, grouped_gemm, passes,
-            sustained, step_errors, early_gemm, attention, elementwise, links, host, carry_over,
-            low_precision);
+TW_DESCRIBE(CalibrationFile, title, date, driver, command, source, machine, inputs, device, gemm,
+            grouped_gemm, passes, sustained, step_errors, early_gemm, attention, elementwise, operators,
+            links, host, likeness, carry_over, low_precision);
 
 struct Calibration::Data : CalibrationFile {
   std::string name;
@@ -262,6 +279,8 @@ struct TileWork {
   bool odd = false;
   bool skewed = false;  // groups differ in rows: half a tile more per group on average
 };
+TileWork tile_work(const GemmShape& shape);
+TileWork tile_work(const GroupedGemmShape& shape);
 Seconds gemm_time(const GemmCurve& curve, std::int32_t sms, BytesPerSec copy_rate, const TileWork& work);
 double gemm_flops(const TileWork& work);
 

@@ -1,4 +1,5 @@
 #include "costmodel/evaluator.hpp"
+#include "costmodel/program/routing.hpp"
 
 #include <unordered_map>
 
@@ -61,9 +62,14 @@ struct Evaluator::Cache {
 
   const PassCost* pass(PassKey key, bool priced) {
     key.recompute.full_layers = 0;  // which layers are recomputed is the step's matter
-    const EmitInput input{
-        context.job.model,   context.machine.profile, key, context.job.seq, settings.routing, false, false,
-        context.job.training};
+    const EmitInput input{context.job.model,
+                          context.machine.profile,
+                          key,
+                          context.job.seq,
+                          for_ranks(settings.routing, context.job.model->moe(), key.ep),
+                          false,
+                          false,
+                          context.job.training};
     if (!last_pass || !(key == last_key)) {
       std::unique_ptr<PassCost>& slot = passes[key];
       if (!slot) slot = std::make_unique<PassCost>(unpriced_pass(input));

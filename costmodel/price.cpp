@@ -16,6 +16,10 @@ class ShapeHash {
     state_ ^= state_ >> 29;
     return *this;
   }
+  ShapeHash& operator<<(std::string_view text) {
+    for (const char c : text) *this << static_cast<std::int64_t>(c);
+    return *this;
+  }
   ShapeHash& operator<<(double value) { return *this << static_cast<std::int64_t>(std::llround(value * 64)); }
   std::uint64_t value() const { return state_; }
 
@@ -36,7 +40,7 @@ std::uint64_t hash_of(const Op& op) {
     h << a->batch << a->heads << a->kv_heads << a->q_len << a->kv_len << a->head_dim << a->value_dim
       << a->pairs << static_cast<std::int64_t>(a->backward);
   } else if (const auto* m = std::get_if<Elementwise>(&op.work)) {
-    h << m->bytes.count;
+    h << m->bytes.count << static_cast<std::int64_t>(m->backward) << op.name;
   } else if (const auto* s = std::get_if<ScanWork>(&op.work)) {
     h << s->flops.value << s->bytes.count;
   }
@@ -121,7 +125,7 @@ Estimate Pricer::kernel(const Op& op) {
   if (const auto* g = std::get_if<GemmShape>(&op.work)) out = k.gemm(*g);
   if (const auto* e = std::get_if<GroupedGemmShape>(&op.work)) out = k.grouped_gemm(*e);
   if (const auto* a = std::get_if<AttentionShape>(&op.work)) out = k.attention(*a);
-  if (const auto* m = std::get_if<Elementwise>(&op.work)) out = k.elementwise(m->bytes);
+  if (const auto* m = std::get_if<Elementwise>(&op.work)) out = k.elementwise(m->bytes, op.name, m->backward);
   if (const auto* s = std::get_if<ScanWork>(&op.work)) out = k.scan(s->flops, s->bytes);
   out.time = out.time * k.sustained(out.curve);
   if (out.curve == CurveId::gemm || out.curve == CurveId::grouped_gemm)
@@ -198,7 +202,7 @@ PricedOp Pricer::price(const Op& op, const PassLinks& links) {
   const HostMechanisms& host = machine_.profile->host;
   PricedOp out;
   out.seconds = estimate.time.value * op.share;
-  if (runs_beside_compute(op) && op.stream != Stream::compute)
+  if (runs_beside_compute(op) && op.stream != Stream::compute && !*host.one_stream)
     out.seconds *= machine_.calibration->network_slowdown();
   if (!host.graphs) {
     out.host = host.per_kernel.value * op.launches + host.per_linear.value * enters_linear(op) +
@@ -208,7 +212,7 @@ PricedOp Pricer::price(const Op& op, const PassLinks& links) {
   out.spread = static_cast<float>(estimate.spread);
   out.term = op.term;
   out.curve = estimate.curve;
-  out.stream = op.stream;
+  out.stream = *host.one_stream ? Stream::compute : op.stream;
   out.network_tier = estimate.curve == CurveId::inter_collective;
   out.synchronises = std::holds_alternative<Synchronise>(op.work);
   out.beside = *machine_.profile->kernels.dispatch_overlap && (op.term == Term::ep || out.synchronises);

@@ -67,6 +67,7 @@ struct KernelMechanisms {
   // Gate and up are modules of their own: a GEMM each and, without sequence parallelism, an all-reduce
   // each of their input's gradient.
   Defaulted<bool> gate_apart;
+  Defaulted<bool> wide_sums;        // activations are summed between ranks in fp32, as they travel
   Defaulted<bool> gathered_logits;  // the LM head gathers its output: every rank of tp has the whole loss
   Defaulted<bool> low_precision_inputs{true};  // quantised GEMM inputs are kept, not their bf16 originals
   std::optional<PaddedPermutation> padded_permutation;  // absent: fused as without a capacity
@@ -81,10 +82,10 @@ struct KernelMechanisms {
 };
 TW_DESCRIBE(KernelMechanisms, attention, gemm_library, fused_activation, fused_norm, fused_rope,
             fused_add_norm, fused_bias_gradient, merged_projections, dropout, fused_loss, loss_forward_passes,
-             loss_backward_passes, vocab_multiple, grouped_gemm, expert_launches, dispatch_overlap,
-             expanded_kv, unfused_pair_bytes, regather_input, selective_by_operator, early_stop, overlap_wgrad,
-             tp_overlap, gate_apart, gathered_logits, low_precision_inputs, padded_permutation, loss,
-             fused_adapter, replicated_experts, emulated, cast_bytes, cast_weights, compiled);
+            loss_backward_passes, vocab_multiple, grouped_gemm, expert_launches, dispatch_overlap,
+            expanded_kv, unfused_pair_bytes, regather_input, selective_by_operator, early_stop, overlap_wgrad,
+            tp_overlap, gate_apart, wide_sums, gathered_logits, low_precision_inputs, padded_permutation,
+            loss, fused_adapter, replicated_experts, emulated, cast_bytes, cast_weights, compiled);
 
 // Where the exchange between pipeline stages runs under compute.
 enum class SendOverlap : std::uint8_t { never, interleaved, always };
@@ -148,6 +149,7 @@ struct HostMechanisms {
       per_routing;  // more for a routed layer: router, dispatch and combine code, twice in the backward
   Defaulted<Seconds> per_checkpoint;           // more for each activation checkpoint that a backward replays
   bool graphs = false;                         // CUDA graphs: one launch per layer
+  Defaulted<bool> one_stream;                  // collectives run where compute runs: nothing overlaps
   std::int32_t sync_per_moe_layer = 0;         // forward, dropless dispatch reading counts
   Defaulted<std::int32_t> sync_per_expert{0};  // forward, a loop over local experts asking for their tokens
   std::int32_t sync_per_microbatch = 0;        // where the loss is: read back to check or to log it
@@ -155,8 +157,8 @@ struct HostMechanisms {
   std::int32_t sync_per_step = 0;
   Seconds per_step;  // host work between steps: data loader, logging, scheduler
 };
-TW_DESCRIBE(HostMechanisms, per_kernel, per_linear, per_routing, per_checkpoint, graphs, sync_per_moe_layer,
-            sync_per_expert, sync_per_microbatch, sync_per_send, sync_per_step, per_step);
+TW_DESCRIBE(HostMechanisms, per_kernel, per_linear, per_routing, per_checkpoint, graphs, one_stream,
+            sync_per_moe_layer, sync_per_expert, sync_per_microbatch, sync_per_send, sync_per_step, per_step);
 
 struct MemoryMechanisms {
   double allocator_slack = 0;  // of activations and temporaries: fragmentation of a caching allocator

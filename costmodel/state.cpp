@@ -131,6 +131,8 @@ void fill_whole_gradients(KindState& out, const LocalWeights& w, const Traffic& 
 void fill_bytes(KindState& out, const LocalWeights& w, const Traffic& t, Schedule when) {
   const StateMechanisms& s = t.state();
   if (when.cut_gradients) fill_whole_gradients(out, w, t);
+  const double own = part(w.attention, t.groups.attention, w.expert, t.groups.expert, t.layout.zero >= 1);
+  out.owned = static_cast<std::int64_t>(std::ceil(own)) * t.size(s.reduce);
   const auto bytes = [&](DType dtype, bool cut) {
     const double elements = part(w.attention, t.groups.attention, w.expert, t.groups.expert, cut);
     return static_cast<std::int64_t>(std::ceil(elements)) * t.size(dtype);
@@ -178,7 +180,8 @@ double optimizer_seconds(const LocalWeights& w, const Traffic& t) {
   const double step = *s.fused_optimizer ? size(s.gradient) + 2 * size(s.master) + 4 * size(s.moments) +
                                                (s.low_precision_copy ? size(DType::bf16) : 0.0)
                                          : 4 * size(s.gradient) + 4 * size(s.master) + 16 * size(s.moments);
-  return t.machine.calibration->elementwise(Bytes(std::llround(elements * (norm + step)))).time.value;
+  return t.machine.calibration->elementwise(Bytes(std::llround(elements * (norm + step))), "optimizer")
+      .time.value;
 }
 
 // Traffic that nothing overlaps.
@@ -197,7 +200,7 @@ void add_pass(LayerTime& time, Term term, const Estimate& e) {
 // gradient to its buffer where the GEMM does not (reads 2 bytes, reads and writes the buffer).
 void add_copies(LayerTime& time, Term term, double bytes, const Traffic& t) {
   if (bytes <= 0) return;
-  add_pass(time, term, t.machine.calibration->elementwise(Bytes(std::llround(bytes))));
+  add_pass(time, term, t.machine.calibration->elementwise(Bytes(std::llround(bytes)), "copy"));
 }
 
 // Bytes per gradient, low: as computed, wide: as reduced. joined: read low, write wide. flat: joined (low +
@@ -279,9 +282,7 @@ GroupLinks stage_hop(const Layout& l, const Fabric& fabric) {
 }
 
 // Every rank of tp sends its part of the residual stream (Narayanan et al. 2021, section 4.1), or all of it.
-double send_seconds(const Layout& l, const Job& job, const Machine& machine) {
-  if (l.pp == 1) return 0;
-  const GroupLinks hop = stage_hop(l, *machine.fabric);
+double send_seconds(const GroupLinks& hop, const Layout& l, const Job& job, const Machine& machine) {
   const bool whole = machine.profile->state.sends_whole && !l.sp;
   const double tokens = static_cast<double>(l.mb) * job.seq / l.cp / (whole ? 1 : l.tp);
   const double bytes = tokens * job.model->hidden * static_cast<double>(size_of(DType::bf16));
@@ -323,9 +324,8 @@ void add_tied_head(StateCost& out, const PassCost& pass, const Traffic& t, Sched
   weights.attention += pass.embedding.weights.attention;
   out.tied_head = kind_state(pass.head, weights, t, when);
   if (!when.priced) return;
-  const GroupLinks link = stage_hop(t.layout, *t.machine.fabric);
   const Bytes table(pass.embedding.weights.attention * size_of(t.state().reduce));
-  out.tied_reduce = t.machine.calibration->collective(Collective::all_reduce, link, table).time.value;
+  out.tied_reduce = t.machine.calibration->collective(Collective::all_reduce, out.hop, table).time.value;
 }
 
 }  // namespace
@@ -336,7 +336,10 @@ StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job,
   const StateMechanisms& s = traffic.state();
   StateCost out;
   out.priced = pass.priced;
-  if (pass.priced) out.send = send_seconds(layout, job, machine);
+  if (pass.priced && layout.pp > 1) {
+    out.hop = stage_hop(layout, *machine.fabric);
+    out.send = send_seconds(out.hop, layout, job, machine);
+  }
   out.communicators = communicator_bytes(layout, job, *machine.calibration);
   const bool whole = layout.zero >= 3 && layout.pp > 1 && s.whole_under_pp;
   out.gathers_every = layout.zero >= 3 && !whole;

@@ -17,6 +17,7 @@ struct KindState {
   double gather = 0, reduce = 0;  // seconds of the collectives alone
   double optimizer = 0;           // seconds
   std::int64_t parameters = 0, gradients = 0, moments = 0;  // bytes kept all step long
+  std::int64_t owned = 0;     // bytes of this rank's part of the gradients, as they are summed between ranks
   std::int64_t gathered = 0;  // bytes of the whole parameters while they are gathered (ZeRO-3)
   // Bytes of whole gradients where they are kept cut: beside the temporaries of a backward (its own, or of
   // the unit before on their way), and of its own when it ends.
@@ -33,6 +34,7 @@ struct StateCost {
   double tp_reduce = 0;     // seconds to sum, over tp, gradients of weights read on cut tokens, once a step
   bool gathers_every = false;  // every micro-batch, forward and backward
   bool reduces_every = false;
+  GroupLinks hop;                  // between stages, where there are some
   double send = 0;                 // seconds to hand one micro-batch to the next stage (dp gives pp)
   std::int64_t communicators = 0;  // bytes
   bool priced = false;             // as its pass was: else only the bytes are filled

@@ -240,6 +240,7 @@ class Step {
 
   struct Device {
     double work = 0, forward = 0, backward = 0, first = 0, last = 0, optimizer = 0, gathers = 0;
+    std::int64_t owned = 0;
     ReductionQueue reductions;
   };
 
@@ -255,6 +256,7 @@ class Step {
                   d.reductions.add_earlier(n, state.b.seconds, state.reduce);
                 d.optimizer += n * state.optimizer;
                 d.gathers += n * state.gather;
+                d.owned += n * state.owned;
               });
   }
 
@@ -284,6 +286,7 @@ class Step {
       add_chunk(devices[static_cast<std::size_t>(s)], c, share);
     });
     double arrival = 0, slack = 0, first = 0, last = 0, optimizer = 0, gathers = 0, most = -1;
+    std::int64_t owned = 0;
     for (std::int32_t s = 0; s < l_.pp; ++s) {
       const Device& d = devices[static_cast<std::size_t>(s)];
       if (details)
@@ -292,10 +295,17 @@ class Step {
       last = std::max(last, d.last + d.reductions.left() - slack);
       arrival += d.forward / l_.vpp + send, slack += d.backward / l_.vpp + send;
       optimizer = std::max(optimizer, d.optimizer);
-      gathers = std::max(gathers, d.gathers);
+      gathers = std::max(gathers, d.gathers), owned = std::max(owned, d.owned);
       if (d.work > most) most = d.work, cost_.bottleneck_stage = s;
     }
+    last += schedule_.weight_copies > 1 ? sum_of_copies(owned) : 0;
     sum_up(span, {send, first, last, optimizer, c_.state->gathers_every ? 0 : gathers});
+  }
+
+  // Two stages hold the same weights and see half of the micro-batches each: their gradients are summed
+  // once a step, after each has reduced its own.
+  double sum_of_copies(std::int64_t bytes) const {
+    return x_.machine.calibration->collective(Collective::all_reduce, c_.state->hop, Bytes(bytes)).time.value;
   }
 
   struct Extras {

@@ -1,5 +1,5 @@
 // The program trainwright: one subcommand per row of commands/. Exit codes: 0 answered, 2 bad input
-// (one line on standard error), 3 nothing fits.
+// (one line on standard error), 3 nothing fits, 4 a measured run failed or disagreed.
 #include <CLI/CLI.hpp>
 
 #include <algorithm>

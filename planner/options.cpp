@@ -36,9 +36,12 @@ void add_options(CLI::App& app, Asked& asked) {
   option("--framework", asked.framework,
          "F: whose kernels, overlap and memory are priced, and which layouts it can run (trainwright list "
          "frameworks); any: megatron's costs with no limit on layouts");
-  option("--precision", asked.precision, "of matrix products: bf16, fp8-delayed, fp8-current, fp8-row, fp8-block, mxfp8, nvfp4");
+  option("--precision", asked.precision,
+         "of matrix products: bf16, fp8-delayed, fp8-current, fp8-row, fp8-block, mxfp8, nvfp4");
   option("--headroom", asked.headroom, "device memory to leave free");
-  option("--expert-load", asked.expert_load, "tokens of the busiest expert rank over the mean; 1: balanced");
+  option("--expert-load", asked.expert_load,
+         "tokens of the busiest expert rank over the mean; default: 1, balanced, or what a CPU's calibration "
+         "measured");
   option("--capacity-factor", asked.capacity_factor,
          "every expert gets exactly this times the mean; default: dropless");
   option("--json", asked.json,

@@ -86,7 +86,8 @@ PlanFile plan_file(const Asked& asked, const Inputs& inputs, const PlanResult& r
   out.calibration = sources.calibration, out.framework = sources.framework;
   out.gpus = answer.gpus, out.global_batch = inputs.global_batch, out.seq = inputs.seq;
   out.precision = name_of(inputs.precision), out.headroom = inputs.settings.headroom;
-  out.expert_load = inputs.settings.routing.max_over_mean;
+  const Routing& routing = inputs.settings.routing;
+  out.expert_load = routing.likeness > 0 ? 0 : routing.max_over_mean;
   out.capacity_factor = inputs.settings.routing.capacity_factor;
   out.objective = result.objective, out.fixed = result.fixed;
   for (const Prediction& p : answer.best) {
@@ -102,7 +103,7 @@ Asked asked_of(const PlanFile& plan) {
   out.calibration = plan.calibration.given, out.framework = plan.framework.given;
   out.global_batch = std::to_string(plan.global_batch), out.seq = std::to_string(plan.seq);
   out.precision = plan.precision, out.headroom = to_string(plan.headroom);
-  out.expert_load = fmt::format("{}", plan.expert_load);
+  out.expert_load = plan.expert_load > 0 ? fmt::format("{}", plan.expert_load) : "";
   out.capacity_factor = plan.capacity_factor > 0 ? fmt::format("{}", plan.capacity_factor) : "";
   return out;
 }

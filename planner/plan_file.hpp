@@ -32,7 +32,7 @@ struct PlanFile {
   std::int32_t seq = 0;
   std::string precision;
   Bytes headroom;
-  double expert_load = 1, capacity_factor = 0;
+  double expert_load = 0, capacity_factor = 0;  // 0: the calibration's; dropless
   std::string objective, fixed;
   std::vector<PlannedLayout> layouts;  // best first
   friend bool operator==(const PlanFile&, const PlanFile&) = default;

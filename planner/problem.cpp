@@ -27,7 +27,7 @@ Bytes parse_headroom(const std::string& text) {
   return *parsed.value;
 }
 
-EvaluatorSettings settings_of(const Asked& asked, const Cluster& cluster) {
+EvaluatorSettings settings_of(const Asked& asked, const Cluster& cluster, const Calibration& calibration) {
   EvaluatorSettings out;
   out.headroom = parse_headroom(asked.headroom);
   if (out.headroom >= cluster.device.memory) {
@@ -35,7 +35,10 @@ EvaluatorSettings settings_of(const Asked& asked, const Cluster& cluster) {
                                    to_string(cluster.device.memory), cluster.gpu));
   }
   constexpr double kMostLoad = 4096;
-  out.routing.max_over_mean = decimal("--expert-load", asked.expert_load, 1, kMostLoad);
+  if (asked.expert_load.empty())
+    out.routing.likeness = calibration.likeness();
+  else
+    out.routing.max_over_mean = decimal("--expert-load", asked.expert_load, 1, kMostLoad);
   if (!asked.capacity_factor.empty()) {
     out.routing.capacity_factor = decimal("--capacity-factor", asked.capacity_factor, 0.01, kMostLoad);
   }
@@ -74,10 +77,10 @@ Inputs load_inputs(const Asked& asked) {
   const bool any = asked.framework == "any";
   if (asked.framework.empty()) fail("--framework", "is empty; give a name such as megatron, or any");
   Cluster cluster = load_cluster(asked.cluster);
-  const EvaluatorSettings settings = settings_of(asked, cluster);
   Profile profile = load_profile(any ? std::string_view("megatron") : std::string_view(asked.framework));
   Calibration calibration = load_calibration(
       asked.calibration.empty() ? std::string_view(cluster.calibration) : asked.calibration, cluster);
+  const EvaluatorSettings settings = settings_of(asked, cluster, calibration);
   if (const std::string why = unpriced_because(precision, cluster.device, calibration); !why.empty()) {
     fail("--precision", why);
   }

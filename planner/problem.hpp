@@ -20,7 +20,7 @@ namespace tw {
 struct Asked {
   std::string model, cluster, global_batch, seq;
   std::string calibration, framework = "megatron", precision = "bf16", headroom = "1 GiB";
-  std::string expert_load = "1", capacity_factor;
+  std::string expert_load, capacity_factor;
   std::string json;
   bool quiet = false;
 };

@@ -2,6 +2,8 @@
 // that a Program can be written for. Exit codes: 0 done; 2 bad input, one line from one rank; 4 the loss
 // is no number any more.
 #include <fmt/format.h>
+#include <malloc.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 
@@ -18,6 +20,9 @@
 #include "topology/check.hpp"
 #include "topology/json.hpp"
 #include "train/checkpoint.hpp"
+#include "train/machine.hpp"
+#include "train/status.hpp"
+#include "train/term_times.hpp"
 #include "train/trainer.hpp"
 
 namespace tw::train {
@@ -28,7 +33,7 @@ constexpr std::int64_t kMaxBatch = 1 << 24, kMaxSteps = 1 << 30;
 
 struct Asked {
   RunQuestion question;
-  std::string dtype = "bf16", data, save, resume, json;
+  std::string dtype = "bf16", data, save, resume, json, status, machine;
   std::int64_t steps = 10, save_every = 0;
   Settings settings;
   bool quiet = false;
@@ -65,7 +70,13 @@ void add_options(CLI::App& app, Asked& o) {
       ->check(within(std::int64_t{1}, kMaxSteps))
       ->needs("--save");
   app.add_option("--resume", o.resume, "FILE: goes on from a checkpoint, of any layout and number of ranks");
-  app.add_option("--json", o.json, "FILE: losses, norms and times as JSON");
+  app.add_option("--framework", o.question.framework,
+                 "F: trainwright, or a profile of it: what its operators fuse")
+      ->capture_default_str();
+  app.add_option("--json", o.json, "FILE: losses, norms, times and memory as JSON");
+  app.add_option("--status", o.status, "FILE: each rank writes what it is doing into FILE.RANK");
+  app.add_option("--machine", o.machine,
+                 "NAME: refuse to run on another, as trainwright calibrate names them");
   app.add_flag("--quiet", o.quiet, "only the last line");
 }
 
@@ -118,15 +129,29 @@ std::vector<Rank> world_of(const cpu::MpiProcess& process) {
   return out;
 }
 
+// Where times are to be held against a calibration of one machine.
+void refuse_other_machine(const std::string& wanted) {
+  if (!wanted.empty() && wanted != processor())
+    throw InputError("--machine", "", fmt::format("this machine is {}, not {}", processor(), wanted));
+}
+
 struct Done {
   std::vector<double> losses, norms, seconds;
-  std::int64_t first_step = 0, peak_bytes = 0;  // of the rank that had most
+  std::int64_t first_step = 0, peak_bytes = 0, resident_bytes = 0;  // of the rank that had most
+  TermSeconds terms;                                                // of a step
 };
 
 std::int64_t largest(Messages& messages, Group world, std::int64_t own) {
   std::vector<std::int64_t> all(world.size());
   messages.all_gather(world, &own, sizeof own, all.data());
   return *std::max_element(all.begin(), all.end());
+}
+
+// Of this process, ever.
+std::int64_t most_resident() {
+  rusage use{};
+  getrusage(RUSAGE_SELF, &use);
+  return std::int64_t{use.ru_maxrss} * 1024;
 }
 
 std::string with_commas(double value) {
@@ -148,18 +173,25 @@ class Run {
   int run(Messages& messages, const Data& data) {
     TensorEngine<T> engine(view_, messages, asked_.settings, data);
     if (!asked_.resume.empty()) load_checkpoint(asked_.resume, engine);
-    Recorder recorder;
+    Recorder recorder(!asked_.json.empty());
+    std::optional<Status> status;
+    if (!asked_.status.empty()) status.emplace(asked_.status, view_);
+    if (status) recorder.watch([&](std::size_t at) { status->at(at, engine.steps_done() + 1); });
     Trainer<TensorEngine<T>> trainer(view_, engine, recorder);
+    TermTimes times(view_);
     done_.first_step = engine.steps_done();
     begin();
     for (std::int64_t i = 1; i <= asked_.steps; ++i) {
       trainer.step();
       note(engine.losses().total(), engine.gradient_norm(), recorder.seconds());
+      if (!asked_.json.empty()) times.add(recorder);
       if (!std::isfinite(engine.losses().total())) return diverged();
       const bool now = asked_.save_every > 0 && i % asked_.save_every == 0;
       if (!asked_.save.empty() && (now || i == asked_.steps)) save_checkpoint(asked_.save, engine);
     }
     done_.peak_bytes = largest(messages, view_.world(), recorder.peak_bytes());
+    done_.resident_bytes = largest(messages, view_.world(), most_resident());
+    if (!asked_.json.empty()) done_.terms = times.of_the_busiest(messages);
     if (speaks_) end();
     return kDone;
   }
@@ -211,6 +243,9 @@ class Run {
     out.set("loss", list(done_.losses)).set("gradient_norm", list(done_.norms));
     out.set("step_time_s", list(done_.seconds)).set("median_step_time_s", step);
     out.set("tokens_per_s", tokens() / step).set("peak_bytes", done_.peak_bytes);
+    Json terms = Json::object();
+    for (const auto& [name, seconds] : done_.terms) terms.set(name, seconds);
+    out.set("resident_bytes", done_.resident_bytes).set("terms_s", terms);
     write_file(asked_.json, out.dump() + "\n");
   }
 
@@ -226,6 +261,7 @@ int train(const Asked& asked, const cpu::MpiProcess& process, Messages& messages
   std::optional<Data> data;
   std::string error;
   try {
+    refuse_other_machine(asked.machine);
     ProgramInput input = program_input(asked.question);
     refuse(input.model);
     data = asked.data.empty() ? Data::pattern(asked.settings.seed, input.model.vocab)
@@ -278,6 +314,8 @@ int main_of(int argc, char** argv, const cpu::MpiProcess& process) {
 }  // namespace tw::train
 
 int main(int argc, char** argv) {
+  // What a step frees the next one needs again: kept, so that no page is mapped twice.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30), mallopt(M_TRIM_THRESHOLD, 1 << 30);
   const tw::cpu::MpiProcess process(argc, argv);
   try {
     return tw::train::main_of(argc, argv, process);

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
+#include <utility>
 #include <vector>
 
 #include "costmodel/program/program.hpp"
@@ -20,9 +22,16 @@ class Recorder {
 
   explicit Recorder(bool keeps_marks = false) : keeps_(keeps_marks) {}
 
+  // Called before each operation with its place in the rank's list.
+  void watch(std::function<void(std::size_t)> watcher) { watcher_ = std::move(watcher); }
+
   void begin() {
-    marks_.clear();
+    marks_.clear(), next_ = 0;
     start_ = std::chrono::steady_clock::now();
+  }
+  void start() {
+    if (watcher_) watcher_(next_);
+    ++next_;
   }
   void mark(const Step& step, double at) {
     if (keeps_) marks_.push_back({&step, at});
@@ -48,6 +57,8 @@ class Recorder {
   void look() { peak_ = std::max(peak_, live_ + states_); }
 
   bool keeps_;
+  std::function<void(std::size_t)> watcher_;
+  std::size_t next_ = 0;
   std::chrono::steady_clock::time_point start_;
   std::vector<Mark> marks_;
   std::int64_t live_ = 0, states_ = 0, peak_ = 0;

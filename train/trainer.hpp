@@ -33,10 +33,11 @@ class Trainer {
       : view_(view), engine_(engine), recorder_(recorder) {}
 
   void step() {
-    engine_.begin_step();
     recorder_.begin();
+    engine_.begin_step();
     recorder_.states(engine_.state_bytes());
     for (const Step& step : view_.steps()) {
+      recorder_.start();
       play(step);
       recorder_.mark(step, clock());
     }

@@ -65,7 +65,7 @@ void fit_curve(const std::vector<Parameter>& parameters, const std::vector<FitRo
   evidence.residuals =
       Residuals{static_cast<std::int32_t>(rows.size()), rounded(median(all)), rounded(percentile(all, 0.95)),
                 rounded(median(left_out)), rounded(percentile(left_out, 0.95))};
-  evidence.spread = std::max(least_spread, rounded(evidence.residuals->left_out_p95 / kNormal95));
+  evidence.spread = std::clamp(rounded(evidence.residuals->left_out_p95 / kNormal95), least_spread, 1.0);
   evidence.points.value.clear();
   for (const FitRow& row : rows) {
     evidence.points.value.push_back({row.at, Seconds(row.measured), Seconds(rounded(row.predict()))});

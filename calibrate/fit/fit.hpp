@@ -25,6 +25,10 @@ void fit_curve(const std::vector<Parameter>& parameters, const std::vector<FitRo
 void fit_kernels(CalibrationFile& file, const std::vector<KernelRow>& rows);
 void fit_links(CalibrationFile& file, const std::vector<CollectiveRow>& measured,
                const std::vector<CollectiveRow>& published);
+// A CPU's, from rows of the trainer's own run (calibrate/probes) and nothing else.
+CalibrationFile fit_cpu(const MeasuredFile& rows, const Gpu& device);
+// Only its curves between hosts, anew.
+void fit_between_hosts(CalibrationFile& file, const std::vector<CollectiveRow>& rows);
 // What the file's inputs say, read below `scenarios`.
 void refit(CalibrationFile& file, const std::string& scenarios);
 

@@ -92,17 +92,23 @@ void set_range(LinkCurve& curve, const Rates& rows, const Selection& wanted) {
   }
 }
 
+// What no row says, as a guess that a band shows to be one.
+void not_measured(LinkCurve& curve) {
+  curve = {0.5, microseconds(50), 0.5, microseconds(20), microseconds(5), Bytes(0), Bytes(0), {}};
+  curve.evidence = {Provenance::derived, 0.5, 0.1, "a guess: nothing of it was measured", {}, {}};
+}
+
 void fit_link(CalibrationFile& file, LinkCurve& curve, const Rates& rows, Selection wanted) {
   std::vector<FitRow> all = rows_for(file, rows.published, wanted);
-  if (!wanted.network) {
-    wanted.floor = host_floor(rows.measured, wanted.algorithm);
-    for (FitRow& row : rows_for(file, rows.measured, wanted)) all.push_back(std::move(row));
-  }
+  if (!wanted.network) wanted.floor = host_floor(rows.measured, wanted.algorithm);
+  for (FitRow& row : rows_for(file, rows.measured, wanted)) all.push_back(std::move(row));
+  if (all.empty()) return not_measured(curve);
   const double us = microseconds(1).value;
-  std::vector<Parameter> parameters = {{&curve.efficiency, 0.2, 0.97},
-                                       {&curve.ramp.value, us / 100, 1000 * us},
-                                       {&curve.power, 0.2, 0.95},
-                                       {&curve.base.value, us, 60 * us}};
+  std::vector<Parameter> parameters = {
+      {&curve.efficiency, 0.2, 0.97},
+      {&curve.ramp.value, us / 100, 1000 * us},
+      {&curve.power, 0.2, 0.95},
+      {&curve.base.value, us, (file.device.architecture == "cpu" ? 2000 : 60) * us}};
   // One shape of group says nothing of the latency per hop: then it is stated in the file.
   if (wanted.algorithm == "tree") parameters.push_back({&curve.hop.value, us / 10, 40 * us});
   fit_curve(parameters, all, kLeastSpread, curve.evidence);

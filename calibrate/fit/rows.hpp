@@ -19,12 +19,16 @@ constexpr auto enum_names(const Collective*) {
 
 // op and shape: gemm m n k; grouped_gemm groups rows n k; copy (bytes read and written);
 // flash2_forward, flash2_backward, cudnn_forward, cudnn_backward: batch heads length head_dim, causal.
+// From a trainer's run also: gemm_dgrad, gemm_wgrad, grouped_gemm_dgrad, grouped_gemm_wgrad (the forward's
+// shape); NAME and NAME.backward of an operator, optimizer (all of a step): the bytes that it is priced by.
 struct KernelRow {
   std::string op;
   std::vector<std::int64_t> shape;
   Seconds time;
+  Defaulted<double> spread{0};  // of repeats, relative standard deviation
+  Defaulted<std::int32_t> samples{0};
 };
-TW_DESCRIBE(KernelRow, op, shape, time);
+TW_DESCRIBE(KernelRow, op, shape, time, spread, samples);
 
 // bytes as calibration.hpp defines them. algorithm: the curve it belongs to. link_scale: of the
 // architecture, so that rows of several GPUs share one curve. use: "fit", or "check" (not fitted).
@@ -39,15 +43,26 @@ struct CollectiveRow {
   Bytes bytes;
   Seconds time;
   Defaulted<std::string> source;
+  Defaulted<double> spread{0};
+  Defaulted<std::int32_t> samples{0};
 };
 TW_DESCRIBE(CollectiveRow, use, algorithm, gpu, collective, ranks, nodes, intra, inter, link_scale, copy_rate,
-            bytes, time, source);
+            bytes, time, source, spread, samples);
+
+// How far loads of ranks of ep lay from their mean, over that mean: the mean of |deviation| of a launch.
+struct RoutingRow {
+  std::int32_t experts = 0, top_k = 0, ranks = 0;
+  double deviation = 0;
+};
+TW_DESCRIBE(RoutingRow, experts, top_k, ranks, deviation);
 
 struct MeasuredFile {
   std::string title, date, driver, command, source;
   Defaulted<std::vector<KernelRow>> kernels;
   Defaulted<std::vector<CollectiveRow>> collectives;
+  Defaulted<std::vector<RoutingRow>> routing;
+  Defaulted<std::vector<std::string>> done;  // parts of a calibration that is being measured
 };
-TW_DESCRIBE(MeasuredFile, title, date, driver, command, source, kernels, collectives);
+TW_DESCRIBE(MeasuredFile, title, date, driver, command, source, kernels, collectives, routing, done);
 
 }  // namespace tw

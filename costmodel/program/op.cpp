@@ -99,9 +99,23 @@ std::string_view help_of(Term term) {
   return kTermRows[static_cast<std::size_t>(term)].help;
 }
 
-Work pointwise_work(double bytes, double flops) {
+bool is_exchange(Term term) {
+  switch (term) {
+    case Term::tp:
+    case Term::cp:
+    case Term::ep:
+    case Term::gather:
+    case Term::reduce:
+    case Term::send:
+      return true;
+    default:
+      return false;
+  }
+}
+
+Work pointwise_work(double bytes, double flops, bool backward) {
   const Bytes moved(std::llround(bytes));
-  return flops > 0 ? Work(ScanWork{Flops(flops), moved}) : Work(Elementwise{moved});
+  return flops > 0 ? Work(ScanWork{Flops(flops), moved}) : Work(Elementwise{moved, backward});
 }
 
 std::string to_string(const Op& op) {

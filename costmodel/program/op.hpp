@@ -40,6 +40,8 @@ enum class Term : std::uint8_t {
 inline constexpr int kTerms = 18;
 std::string_view name_of(Term term);
 std::string_view help_of(Term term);
+// A rank is in it as long as others let it wait.
+bool is_exchange(Term term);
 
 // Streams of one rank. Operations of one stream run in list order. `state` carries parameter gathers
 // and gradient reductions; it shares the links of intra and inter.
@@ -51,6 +53,7 @@ enum class Module : std::uint8_t { other, core, attention, mlp, norm, moe_act, m
 
 struct Elementwise {
   Bytes bytes;  // read and written
+  bool backward = false;
 };
 // Chunks of a state-space scan: products of small matrices between reads and writes.
 struct ScanWork {
@@ -79,7 +82,7 @@ struct Synchronise {};  // the host waits for the device here
 using Work = std::variant<GemmShape, GroupedGemmShape, AttentionShape, Elementwise, ScanWork, CollectiveWork,
                           DispatchWork, RingWork, Synchronise>;
 // Of an operator that moves `bytes`, in a scan with products beside.
-Work pointwise_work(double bytes, double flops);
+Work pointwise_work(double bytes, double flops, bool backward = false);
 
 struct Op {
   std::string_view name;

@@ -9,7 +9,7 @@ namespace tw {
 ProgramInput program_input(const RunQuestion& asked) {
   ProgramInput input;
   input.model = load_model(asked.model);
-  input.profile = load_profile("trainwright");
+  input.profile = load_profile(asked.framework);
   input.layout = parse_layout(asked.arrangement.empty() ? "tp=1" : asked.arrangement, asked.ranks);
   input.job.gpus = asked.ranks, input.job.global_batch = asked.global_batch, input.job.seq = asked.seq;
   input.job.model = &input.model;

@@ -8,11 +8,11 @@ namespace tw {
 
 struct RunQuestion {
   std::string model, arrangement;  // --model and --layout as typed
-  std::int32_t ranks = 1;          // that were started
+  std::string framework = "trainwright";
+  std::int32_t ranks = 1;  // that were started
   std::int64_t global_batch = 0;
   std::int32_t seq = 0;
 };
-// With the profile of this project's own trainer.
 ProgramInput program_input(const RunQuestion& asked);
 
 }  // namespace tw

@@ -10,7 +10,7 @@ namespace {
 class Prices {
  public:
   Prices(const Program& program, const Machine& machine)
-      : program_(program), pricer_(machine, program.input().layout.precision) {
+      : program_(program), machine_(machine), pricer_(machine, program.input().layout.precision) {
     const ProgramInput& in = program.input();
     const EmitInput input{.model = &in.model,
                           .profile = &in.profile,
@@ -36,7 +36,7 @@ class Prices {
       case Action::update:
         return state(step, stage).optimizer;
       case Action::sum_copies:
-        return state_.tied_reduce;
+        return copies(step, stage);
       default:
         return 0;
     }
@@ -52,6 +52,12 @@ class Prices {
     if (unit.kind == Unit::Kind::head) return state_.head;
     return state_.kinds[program_.input().model.layer_kind[static_cast<std::size_t>(unit.layer)]];
   }
+  double copies(const Step& step, std::int32_t stage) const {
+    if (program_.input().model.tied_embeddings && unit(step, stage).kind != Unit::Kind::layer)
+      return state_.tied_reduce;
+    const Bytes bytes(state(step, stage).owned);
+    return machine_.calibration->collective(Collective::all_reduce, state_.hop, bytes).time.value;
+  }
   double operation(const Step& step, std::int32_t stage) {
     const LayerWork& work = *unit(step, stage).work;
     const auto [found, made] = known_.try_emplace(&work);
@@ -64,6 +70,7 @@ class Prices {
   }
 
   const Program& program_;
+  const Machine& machine_;
   Pricer pricer_;
   PassLinks links_;
   StateCost state_;

@@ -31,6 +31,8 @@ PassKey pass_key(const Layout& layout);
 struct Routing {
   double max_over_mean = 1;    // tokens of the busiest rank of ep over the mean; 1: balanced
   double capacity_factor = 0;  // 0: dropless; else every expert gets exactly this times the mean
+  // 0: max_over_mean as it stands; else it follows from the layout (routing.hpp).
+  double likeness = 0;
 };
 
 // Rows of a weight that are cut over the ranks of a group by themselves: rank r holds `local` rows from

@@ -57,7 +57,8 @@ class Filler {
     all = varied(all, sizes(l_.pp, "pp", powers_up_to(16)), [](Layout& l, std::int32_t v) { l.pp = v; });
     all = varied(all, sizes(l_.ep, "ep", expert_sizes()), [](Layout& l, std::int32_t v) { l.ep = v; });
     all = varied(all, vpps(), [](Layout& l, std::int32_t v) { l.vpp = v; });
-    all = varied(all, micro_batches(), [this](Layout& l, std::int32_t v) { l.mb = v > 0 ? v : by_stages(l); });
+    all =
+        varied(all, micro_batches(), [this](Layout& l, std::int32_t v) { l.mb = v > 0 ? v : by_stages(l); });
     all = varied(all, recomputes(), [](Layout& l, const Recompute& v) { l.recompute = v; });
     return legal_ones(all);
   }

@@ -53,13 +53,14 @@ struct Spread {
 
 class MpiMessages final : public Messages {
  public:
-  MpiMessages() {
+  explicit MpiMessages(MPI_Comm world) : world_(world) {
     int rank = 0;
-    MPI_CHECK(MPI_Comm_rank(MPI_COMM_WORLD, &rank));
+    MPI_CHECK(MPI_Comm_rank(world_, &rank));
     self_ = Rank(rank);
   }
   ~MpiMessages() override {
     for (auto& [ranks, comm] : comms_) MPI_Comm_free(&comm);
+    if (world_ != MPI_COMM_WORLD) MPI_Comm_free(&world_);
   }
   Rank self() const override { return self_; }
 
@@ -92,11 +93,10 @@ class MpiMessages final : public Messages {
   void send(Rank to, std::int32_t tag, const void* data, std::int64_t bytes) override {
     const char* from = static_cast<const char*>(data);
     Sent& sent = sends_.emplace_back(Sent{{from, from + bytes}, MPI_REQUEST_NULL});
-    MPI_CHECK(
-        MPI_Isend(sent.data.data(), narrow(bytes), MPI_BYTE, to.value(), tag, MPI_COMM_WORLD, &sent.request));
+    MPI_CHECK(MPI_Isend(sent.data.data(), narrow(bytes), MPI_BYTE, to.value(), tag, world_, &sent.request));
   }
   void receive(Rank from, std::int32_t tag, void* data, std::int64_t bytes) override {
-    MPI_CHECK(MPI_Recv(data, narrow(bytes), MPI_BYTE, from.value(), tag, MPI_COMM_WORLD, MPI_STATUS_IGNORE));
+    MPI_CHECK(MPI_Recv(data, narrow(bytes), MPI_BYTE, from.value(), tag, world_, MPI_STATUS_IGNORE));
   }
   void finish_sends() override {
     for (Sent& sent : sends_) MPI_CHECK(MPI_Wait(&sent.request, MPI_STATUS_IGNORE));
@@ -135,17 +135,25 @@ class MpiMessages final : public Messages {
     if (!made) return found->second;
     index(group);
     MPI_Group world, members;
-    MPI_CHECK(MPI_Comm_group(MPI_COMM_WORLD, &world));
+    MPI_CHECK(MPI_Comm_group(world_, &world));
     MPI_CHECK(MPI_Group_incl(world, narrow(static_cast<std::int64_t>(ranks.size())), ranks.data(), &members));
-    MPI_CHECK(MPI_Comm_create_group(MPI_COMM_WORLD, members, 0, &found->second));
+    MPI_CHECK(MPI_Comm_create_group(world_, members, 0, &found->second));
     MPI_Group_free(&members), MPI_Group_free(&world);
     return found->second;
   }
 
+  MPI_Comm world_;
   Rank self_;
   std::map<std::vector<int>, MPI_Comm> comms_;
   std::list<Sent> sends_;
 };
+
+// Of the ranks that share this one's memory, in the order of the launch.
+MPI_Comm of_this_host() {
+  MPI_Comm host = MPI_COMM_NULL;
+  MPI_CHECK(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host));
+  return host;
+}
 
 }  // namespace
 
@@ -166,6 +174,15 @@ std::int32_t MpiProcess::size() const {
   MPI_CHECK(MPI_Comm_size(MPI_COMM_WORLD, &size));
   return size;
 }
+std::int32_t MpiProcess::hosts() const {
+  MPI_Comm host = of_this_host();
+  int rank = 0, hosts = 0;
+  MPI_CHECK(MPI_Comm_rank(host, &rank));
+  const int first = rank == 0 ? 1 : 0;
+  MPI_CHECK(MPI_Allreduce(&first, &hosts, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD));
+  MPI_Comm_free(&host);
+  return hosts;
+}
 void MpiProcess::barrier() const {
   MPI_CHECK(MPI_Barrier(MPI_COMM_WORLD));
 }
@@ -174,8 +191,8 @@ void MpiProcess::abort(int code) {
   std::abort();
 }
 
-std::unique_ptr<Messages> mpi_messages() {
-  return std::make_unique<MpiMessages>();
+std::unique_ptr<Messages> mpi_messages(MpiScope scope) {
+  return std::make_unique<MpiMessages>(scope == MpiScope::host ? of_this_host() : MPI_COMM_WORLD);
 }
 
 }  // namespace tw::cpu

@@ -79,7 +79,7 @@ TEST(Families, ShippedModelsLoadByName) {
                            "gpt3-175b", "llama-3.1-405b", "llama-3.1-70b", "llama-3.1-8b", "llama-3.2-1b",
                            "megatron-1t", "mixtral-8x22b", "mixtral-8x7b", "nemotron-3-nano-30b-a3b",
                            "olmoe-1b-7b", "qwen2-57b-a14b", "qwen2.5-72b", "qwen3-0.6b", "qwen3-14b",
-                           "qwen3-235b-a22b", "qwen3-30b-a3b", "qwen3-32b"));
+                           "qwen3-235b-a22b", "qwen3-30b-a3b", "qwen3-32b", "tiny-dense", "tiny-moe"));
   for (const std::string& name : scenario_names("models")) {
     const Model model = load_model(name);
     EXPECT_EQ(model.name, name);

@@ -178,6 +178,25 @@ TEST(StepCases, NormGradientsAreSummedOverTp) {
   EXPECT_EQ(evaluator.chain(l).state->tp_reduce, 0);
 }
 
+// DualPipe holds every layer on two stages; each has summed half of the micro-batches, so that the gradients
+// of all 4 layers that a stage holds (2 of its own direction, 2 of the other) are summed with the other's,
+// once a step.
+TEST(StepCases, TwoCopiesSumTheirGradients) {
+  Synthetic s;
+  s.layout.pp = 4, s.layout.schedule = kScheduleDualpipe;
+  s.state.hop.ranks = s.state.hop.ranks_per_node = 2, s.state.hop.intra = BytesPerSec(4.5e11);
+  const Cost without = s.cost();
+  EXPECT_EQ(without.terms[Term::reduce], 0);
+  s.state.kinds[0].owned = 100'000'000;
+  const Seconds sum =
+      s.setup.calibration.collective(Collective::all_reduce, s.state.hop, Bytes(400'000'000)).time;
+  EXPECT_GT(sum.value, 400e6 / 4.5e11) << "a rank sends as many bytes as there are";
+  EXPECT_NEAR(s.cost().terms[Term::reduce], sum.value, kTolerance);
+  EXPECT_NEAR(s.cost().step_seconds - without.step_seconds, sum.value, kTolerance);
+  s.layout.schedule = kSchedule1F1B;
+  EXPECT_EQ(s.cost().terms[Term::reduce], 0) << "one copy";
+}
+
 // The slowest of 8 GPUs, 1 % apart: 1.4236 % of what is computed (Harter 1961: expected maximum of 8).
 TEST(StepCases, Stragglers) {
   Synthetic s;

@@ -20,7 +20,8 @@ const std::map<std::string, std::set<std::string>>& may_use() {
       {"planner", {"planner", "reports", "costmodel", "topology"}},
       {"kernels", {"kernels", "topology"}},
       {"kernels/backend/virtual", {"kernels", "costmodel", "topology"}},  // counts: reads a Program
-      {"calibrate", {"calibrate", "kernels", "costmodel", "topology"}},
+      {"calibrate",
+       {"calibrate", "train", "kernels", "costmodel", "topology"}},  // it times the trainer's steps
       {"train", {"train", "kernels", "costmodel", "topology"}},
       {"tests", {"tests", "topology", "costmodel", "reports", "planner", "kernels", "calibrate", "train"}},
   };

@@ -171,7 +171,7 @@ TEST(Cluster, BrokenSpecsGiveOneLineEach) {
       {"", "known: a100-40g"},
       {"./absent.json", "cannot read"},
       {"/", "is a directory"},
-      {"local-cpu:4", "node.nics: 0 with 2 nodes"},
+      {"local-cpu:128", "node.nics: 0 with 2 nodes"},
   };
   for (const auto& [spec, says] : cases) {
     EXPECT_THAT(error_of(spec), HasSubstr(says));

@@ -14,7 +14,7 @@ namespace {
 using testing::HasSubstr;
 using testing::StartsWith;
 
-const std::string kModel = TW_SOURCE_DIR "/scenarios/toys/tiny-moe.json";
+const std::string kModel = TW_SOURCE_DIR "/scenarios/toys/toy-moe.json";
 const std::string kProgram = quoted(TW_BINARY_DIR "/bin/trainwright-train");
 const std::string kStart = quoted(TW_MPIEXEC) + " --oversubscribe --allow-run-as-root -n ";
 
@@ -44,10 +44,11 @@ TEST(TrainProgram, HelpNamesEveryOption) {
   const Workspace workspace;
   const Ran ran = train(workspace, 2, "--help");
   EXPECT_EQ(ran.code, 0) << ran.err;
-  for (const char* option : {"--model", "--layout",  "--global-batch", "--seq",           "--steps",
-                             "--dtype", "--data",    "--save",         "--save-every",    "--resume",
-                             "--json",  "--quiet",   "--seed",         "--learning-rate", "--weight-decay",
-                             "--clip",  "--balance", "--balance-pooled", "--deviation",    "Exit codes",      "Example"})
+  for (const char* option :
+       {"--model",  "--layout",  "--global-batch",   "--seq",       "--steps",         "--dtype",
+        "--data",   "--save",    "--save-every",     "--resume",    "--json",          "--quiet",
+        "--status", "--machine", "--framework",      "--seed",      "--learning-rate", "--weight-decay",
+        "--clip",   "--balance", "--balance-pooled", "--deviation", "Exit codes",      "Example"})
     EXPECT_THAT(ran.out, HasSubstr(option));
   EXPECT_EQ(lines_with(ran.out, "Example").size(), 1u) << "one rank speaks";
 }
@@ -73,6 +74,7 @@ TEST(TrainProgram, EveryRefusalIsOneLineAndEndsAllRanks) {
       {usual("--resume " + workspace.path("empty")), "empty: is no checkpoint; legal"},
       {usual("--steps 1 --save " + workspace.path("no/where")), "no/where: cannot be written"},
       {"--model gpt3-175b --global-batch 4 --seq 16", "LayerNorm: the trainer has no operator for it"},
+      {usual("--machine nowhere"), "--machine: this machine is "},
       {"--model nowhere --global-batch 4 --seq 16", "nowhere"}};
   for (const auto& [args, words] : cases) {
     const Ran ran = train(workspace, 4, args);
