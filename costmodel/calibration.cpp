@@ -54,7 +54,7 @@ Reach gemm_reach(const Calibration::Data& data, const GemmCurve& curve, const Ti
   // No row has even sizes beside multiples of 8 (16 bytes): taken as one octave outside.
   const bool misaligned = std::fmod(work.cols, 8) != 0 || std::fmod(other, 8) != 0;
   if (misaligned && !work.odd) reach.octaves += 1;
-  reach.derived = pass != GemmPass::forward;
+  reach.derived = pass != GemmPass::forward && data.passes.spread > 0;  // 0: they have rows of their own
   reach.extra_spread = reach.derived ? data.passes.spread : 0;
   return reach;
 }
@@ -143,7 +143,9 @@ Estimate Calibration::attention(const AttentionShape& shape) const {
   const AttentionCurves& curves = data_->attention;
   const Kernel kernel = kernel_of(curves, shape.kernel, shape.backward);
   const Seconds time =
-      attention_time(*kernel.curve, curves.exponential, pair_work(shape, curves.head_dim)) / kernel.speed;
+      attention_time(*kernel.curve, {curves.exponential, static_cast<double>(data_->device.sms)},
+                     pair_work(shape, curves.head_dim)) /
+      kernel.speed;
   const bool other_dim = shape.head_dim != curves.head_dim || shape.value_dim != curves.head_dim;
   Reach reach{.extra_spread = std::hypot(kernel.extra_spread, other_dim ? curves.other_dim_spread : 0),
               .derived = kernel.derived || other_dim};

@@ -84,11 +84,12 @@ double gemm_flops(const TileWork& work) {
 
 Seconds gemm_time(const GemmCurve& curve, std::int32_t sms, BytesPerSec copy_rate, const TileWork& work) {
   const double compute = compute_seconds(curve, sms, work);
-  const double streamed = operand_bytes(work) / (curve.memory_share * copy_rate.value);
+  const double after = *curve.exposed * work.extra_bytes;  // of an fp32 accumulation, not under the tiles
+  const double streamed = (operand_bytes(work) - after) / (curve.memory_share * copy_rate.value);
   const double memory = streamed + std::sqrt(curve.memory_ramp.value * streamed);
   const double larger = std::max(compute, memory), smaller = std::min(compute, memory);
   const double both = larger * std::pow(1 + std::pow(smaller / larger, curve.overlap), 1 / curve.overlap);
-  return curve.overhead + Seconds(both);
+  return curve.overhead + Seconds(both + after / copy_rate.value);
 }
 
 // Forward: scores (2*head_dim) and output (2*value_dim). Backward: scores again, dP and dV (value),
@@ -98,6 +99,7 @@ PairWork pair_work(const AttentionShape& shape, std::int32_t reference_dim) {
   const auto sequences = static_cast<double>(shape.batch * shape.heads);
   PairWork work;
   work.rows = sequences * static_cast<double>(shape.q_len);
+  work.length = static_cast<double>(shape.kv_len);
   work.pairs = sequences * shape.pairs;
   work.matmul_flops = shape.backward ? 2 * (3 * d + 2 * v) : 2 * (d + v);
   work.reference_flops = (shape.backward ? 10 : 4) * static_cast<double>(reference_dim);
@@ -108,11 +110,12 @@ PairWork pair_work(const AttentionShape& shape, std::int32_t reference_dim) {
 // runs at `rate`: the exponential costs the same at every head size and is not hidden. That it
 // weighs as much as half the matmul cycles at head size 128: FlashAttention-3 (arXiv 2407.08608),
 // section 3.1. Where it would take more than half of the fitted time, half is taken.
-Seconds attention_time(const AttentionCurve& curve, FlopsPerSec exponential, const PairWork& work) {
+Seconds attention_time(const AttentionCurve& curve, const AttentionUnits& units, const PairWork& work) {
   const double reference = work.reference_flops / curve.rate.value;
-  const double exponent = std::min(1 / exponential.value, reference / 2);
+  const double exponent = std::min(*curve.exponentials / units.exponential.value, reference / 2);
   const double pair = (reference - exponent) * work.matmul_flops / work.reference_flops + exponent;
-  return curve.overhead + Seconds((work.pairs + curve.padding * work.rows) * pair);
+  const double last = units.sms * *curve.tail_rows * (work.length + curve.padding);
+  return curve.overhead + Seconds((work.pairs + curve.padding * work.rows + last) * pair);
 }
 
 Seconds memory_time(const MemoryCurve& curve, double bytes) {

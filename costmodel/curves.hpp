@@ -25,7 +25,8 @@ struct CurvePoint {
 };
 TW_DESCRIBE(CurvePoint, at, measured, fitted);
 
-// Relative residuals |log(fitted/measured)|; left_out: of each row by a fit without it.
+// Relative residuals |log(fitted/measured)|; left_out: of each row by a fit without it, or of the rows that
+// were measured to judge the fit, where there are such.
 struct Residuals {
   std::int32_t rows = 0;
   double median = 0, p95 = 0, left_out_median = 0, left_out_p95 = 0;
@@ -70,23 +71,30 @@ struct GemmCurve {
   Seconds overhead, memory_ramp;
   double fill = 0, tail = 0, intensity = 0, memory_share = 0, overlap = 0;
   double min_rows = 0, min_size = 0;  // range: m, then n and k
+  Defaulted<double> exposed{0};
   Flops max_flops;
   Evidence evidence;
   Defaulted<std::vector<TileShape>> tiles;  // of the library's kernels; none: cuBLAS on tensor cores
 };
 TW_DESCRIBE(GemmCurve, rate, odd_rate, overhead, memory_ramp, fill, tail, intensity, memory_share, overlap,
-            min_rows, min_size, max_flops, evidence, tiles);
+            min_rows, min_size, exposed, max_flops, evidence, tiles);
 
-// time = overhead + batch*heads*(pairs + padding*q_len)*seconds_per_pair. padding: pairs' worth of
-// work per query row (half-masked diagonal tiles, prologue, conversions).
+// time = overhead + (batch*heads*(pairs + padding*q_len) + sms*tail_rows*(kv_len +
+// padding))*seconds_per_pair. padding: pairs' worth of work per query row (half-masked diagonal tiles,
+// prologue, conversions). tail_rows: query rows over the whole length that each SM works on when the others
+// run out of blocks (few heads, short sequences).
 struct AttentionCurve {
   FlopsPerSec rate;  // at head_dim
   double padding = 0;
+  Defaulted<double> tail_rows{0};
+  Defaulted<double> exponentials{
+      1};  // per pair: special functions and conversions, in units of one exponential
   Seconds overhead;
   double min_length = 0, max_length = 0;
   Evidence evidence;
 };
-TW_DESCRIBE(AttentionCurve, rate, padding, overhead, min_length, max_length, evidence);
+TW_DESCRIBE(AttentionCurve, rate, padding, tail_rows, exponentials, overhead, min_length, max_length,
+            evidence);
 
 struct AttentionKernelCurves {
   AttentionCurve forward, backward;
@@ -203,8 +211,10 @@ struct FitInputs {
   std::string kernels;      // of this GPU
   std::string collectives;  // measured between GPUs of one node
   std::string published;    // collectives
+  // Logs of trainwright-calibrate-gpu on this GPU: their operations stand before those of the other files.
+  Defaulted<std::vector<std::string>> logs;
 };
-TW_DESCRIBE(FitInputs, kernels, collectives, published);
+TW_DESCRIBE(FitInputs, kernels, collectives, published, logs);
 
 // Times in the middle of training over times in a burst: the chip at its power limit. Each curve
 // keeps its burst rows; the pricer multiplies.
@@ -286,12 +296,18 @@ double gemm_flops(const TileWork& work);
 
 struct PairWork {
   double rows = 0;             // batch * heads * q_len
+  double length = 0;           // kv_len
   double pairs = 0;            // batch * heads * pairs
   double matmul_flops = 0;     // per pair
   double reference_flops = 0;  // per pair at the fitted head size
 };
 PairWork pair_work(const AttentionShape& shape, std::int32_t reference_dim);
-Seconds attention_time(const AttentionCurve& curve, FlopsPerSec exponential, const PairWork& work);
+// Of the whole GPU.
+struct AttentionUnits {
+  FlopsPerSec exponential;
+  double sms = 0;
+};
+Seconds attention_time(const AttentionCurve& curve, const AttentionUnits& units, const PairWork& work);
 
 Seconds memory_time(const MemoryCurve& curve, double bytes);
 // wire: seconds at the efficient rate; see LinkCurve.

@@ -32,12 +32,15 @@ void check_gemm(const JsonView& node, const GemmCurve& curve) {
   check(node, "intensity", curve.intensity, kPositive);
   if (curve.tail < 0 || curve.tail > 1) node.at("tail").fail("must be from 0 to 1");
   if (curve.overlap < 1) node.at("overlap").fail("must be at least 1 (1: compute and memory add)");
+  if (*curve.exposed < 0 || *curve.exposed > 1) node.at("exposed").fail("must be from 0 to 1");
   check_evidence(node.at("evidence"), curve.evidence);
 }
 
 void check_attention(const JsonView& node, const AttentionCurve& curve) {
   check(node, "rate", curve.rate.value, kPositive);
   if (curve.padding < 0) node.at("padding").fail("must be at least 0");
+  if (*curve.tail_rows < 0) node.at("tail_rows").fail("must be at least 0");
+  if (*curve.exponentials <= 0) node.at("exponentials").fail("must be above 0");
   check_evidence(node.at("evidence"), curve.evidence);
 }
 

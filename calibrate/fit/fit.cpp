@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "calibrate/fit/logs.hpp"
 #include "topology/check.hpp"
 
 namespace tw {
@@ -54,19 +55,24 @@ double median(std::vector<double> values) {
   return percentile(std::move(values), 0.5);
 }
 
-void fit_curve(const std::vector<Parameter>& parameters, const std::vector<FitRow>& rows, double least_spread,
+void fit_curve(const std::vector<Parameter>& parameters, const FitRows& all_rows, double least_spread,
                Evidence& evidence) {
+  const std::vector<FitRow>& rows = all_rows.fitted;
   const Minimum best = minimise(
       parameters, [&] { return loss(rows, rows.size()); }, kStarts);
-  const std::vector<double> left_out = left_out_residuals(parameters, rows, best.at);
+  const bool judged = !all_rows.held_out.empty();
+  std::vector<double> left_out;
+  if (!judged) left_out = left_out_residuals(parameters, rows, best.at);
   set_targets(parameters, best.at);
   for (const Parameter& each : parameters) *each.target = rounded(*each.target);
   const std::vector<double> all = magnitudes(rows);
+  if (judged) left_out = magnitudes(all_rows.held_out);
   evidence.residuals =
       Residuals{static_cast<std::int32_t>(rows.size()), rounded(median(all)), rounded(percentile(all, 0.95)),
                 rounded(median(left_out)), rounded(percentile(left_out, 0.95))};
   evidence.spread = std::clamp(rounded(evidence.residuals->left_out_p95 / kNormal95), least_spread, 1.0);
   evidence.points.value.clear();
+  if (judged) return;
   for (const FitRow& row : rows) {
     evidence.points.value.push_back({row.at, Seconds(row.measured), Seconds(rounded(row.predict()))});
   }
@@ -75,8 +81,12 @@ void fit_curve(const std::vector<Parameter>& parameters, const std::vector<FitRo
 void refit(CalibrationFile& file, const std::string& scenarios) {
   const auto rows = [&](const std::string& name) { return load<MeasuredFile>(scenarios + "/" + name); };
   const FitInputs& inputs = *file.inputs;
-  fit_kernels(file, *rows(inputs.kernels).kernels);
-  fit_links(file, *rows(inputs.collectives).collectives, *rows(inputs.published).collectives);
+  std::vector<std::string> logs;
+  for (const std::string& name : *inputs.logs) logs.push_back(scenarios + "/" + name);
+  const LoggedRows own = load_logs(logs, file.device);
+  fit_kernels(file, overlaid(*rows(inputs.kernels).kernels, own.kernels));
+  fit_links(file, own.collectives.empty() ? *rows(inputs.collectives).collectives : own.collectives,
+            *rows(inputs.published).collectives);
 }
 
 }  // namespace tw

@@ -17,9 +17,18 @@ struct FitRow {
   std::function<double()> predict;  // with the parameters' current targets
 };
 
+// Rows with a use other than "fit" judge it: then these are the rows left out, and the points stay in their
+// logs.
+struct FitRows {
+  std::vector<FitRow> fitted, held_out;
+  void add(const std::string& use, FitRow row) {
+    (use == "fit" ? fitted : held_out).push_back(std::move(row));
+  }
+};
+
 // Sets the targets to the minimum of the summed soft absolute log residuals and fills residuals,
 // points and spread (left-out 95th percentile / 1.96, at least `least_spread`).
-void fit_curve(const std::vector<Parameter>& parameters, const std::vector<FitRow>& rows, double least_spread,
+void fit_curve(const std::vector<Parameter>& parameters, const FitRows& rows, double least_spread,
                Evidence& evidence);
 
 void fit_kernels(CalibrationFile& file, const std::vector<KernelRow>& rows);

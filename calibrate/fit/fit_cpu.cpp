@@ -58,16 +58,16 @@ void fit_gemm(const CalibrationFile& file, GemmCurve& curve, const Rows& rows) {
   curve.tail = 1, curve.intensity = 1, curve.overlap = 1, curve.memory_ramp = Seconds(1e-12);
   curve.tiles = std::vector<TileShape>{{8, 4}};
   curve.evidence = measured("every linear of the trainer's steps on all ranks at once");
-  std::vector<FitRow> all;
+  FitRows all;
   for (const KernelRow& row : rows) {
     const TileWork work = work_of(row);
-    all.push_back({label(row), row.time.value, [&file, &curve, work] {
-                     return gemm_time(curve, file.device.sms, file.elementwise.rate, work).value;
-                   }});
+    all.fitted.push_back({label(row), row.time.value, [&file, &curve, work] {
+                            return gemm_time(curve, file.device.sms, file.elementwise.rate, work).value;
+                          }});
     curve.max_flops = std::max(curve.max_flops, Flops(gemm_flops(work)));
-    curve.min_rows = all.size() == 1 ? work.rows : std::min(curve.min_rows, work.rows);
+    curve.min_rows = all.fitted.size() == 1 ? work.rows : std::min(curve.min_rows, work.rows);
     const double smallest = std::min(work.cols, work.depth);
-    curve.min_size = all.size() == 1 ? smallest : std::min(curve.min_size, smallest);
+    curve.min_size = all.fitted.size() == 1 ? smallest : std::min(curve.min_size, smallest);
   }
   fit_curve({{&curve.rate.value, peak / 1000, peak * 4},
              {&curve.overhead.value, us / 100, 100 * us},
@@ -80,11 +80,12 @@ void fit_gemm(const CalibrationFile& file, GemmCurve& curve, const Rows& rows) {
 void fit_line(MemoryCurve& curve, const Rows& rows) {
   const double us = microseconds(1).value;
   curve.evidence = measured("the operator in the trainer's steps on all ranks at once");
-  std::vector<FitRow> all;
+  FitRows all;
   curve.min_bytes = curve.max_bytes = Bytes(rows.front().shape.front());
   for (const KernelRow& row : rows) {
     const double bytes = at(row, 0);
-    all.push_back({label(row), row.time.value, [&curve, bytes] { return memory_time(curve, bytes).value; }});
+    all.fitted.push_back(
+        {label(row), row.time.value, [&curve, bytes] { return memory_time(curve, bytes).value; }});
     curve.min_bytes = std::min(curve.min_bytes, Bytes(row.shape.front()));
     curve.max_bytes = std::max(curve.max_bytes, Bytes(row.shape.front()));
   }
@@ -96,15 +97,17 @@ void fit_attention(CalibrationFile& file, AttentionCurve& curve, const Rows& row
   const AttentionCurves& curves = file.attention;
   curve.evidence = measured("attention in the trainer's steps on all ranks at once");
   curve.min_length = curve.max_length = at(rows.front(), 2);
-  std::vector<FitRow> all;
+  FitRows all;
   for (const KernelRow& row : rows) {
     AttentionShape shape{.batch = row.shape.at(0), .heads = row.shape.at(1), .kv_heads = row.shape.at(1)};
     shape.q_len = shape.kv_len = row.shape.at(2), shape.head_dim = shape.value_dim = row.shape.at(3);
     shape.pairs = at(row, 2) * (at(row, 2) + 1) / 2, shape.backward = backward;
     const PairWork work = pair_work(shape, curves.head_dim);
-    all.push_back({label(row), row.time.value, [&curves, &curve, work] {
-                     return attention_time(curve, curves.exponential, work).value;
-                   }});
+    all.fitted.push_back(
+        {label(row), row.time.value, [&file, &curves, &curve, work] {
+           return attention_time(curve, {curves.exponential, static_cast<double>(file.device.sms)}, work)
+               .value;
+         }});
     curve.min_length = std::min(curve.min_length, at(row, 2));
     curve.max_length = std::max(curve.max_length, at(row, 2));
   }

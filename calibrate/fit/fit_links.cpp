@@ -51,18 +51,17 @@ struct Selection {
 
 using Rows = std::vector<CollectiveRow>;
 
-std::vector<FitRow> rows_for(const CalibrationFile& file, const Rows& rows, const Selection& wanted) {
-  std::vector<FitRow> out;
+void add_rows(const CalibrationFile& file, const Rows& rows, const Selection& wanted, FitRows& out) {
   for (const CollectiveRow& row : rows) {
-    if (row.use != "fit" || row.algorithm != wanted.algorithm || (row.nodes > 1) != wanted.network) continue;
+    if (row.use == "check" || row.algorithm != wanted.algorithm || (row.nodes > 1) != wanted.network)
+      continue;
     const Algorithm& algorithm = algorithm_named(row.algorithm);
     const CollectiveCall call = call_of(row, file.elementwise.rate);
     const Seconds floor = wanted.floor;
-    out.push_back({label(row), row.time.value, [&file, &algorithm, call, floor] {
-                     return std::max(floor, algorithm.time(call, file.links)).value;
-                   }});
+    out.add(row.use, {label(row), row.time.value, [&file, &algorithm, call, floor] {
+                        return std::max(floor, algorithm.time(call, file.links)).value;
+                      }});
   }
-  return out;
 }
 
 // The shortest time of any size: what the host needs to launch one.
@@ -99,10 +98,11 @@ void not_measured(LinkCurve& curve) {
 }
 
 void fit_link(CalibrationFile& file, LinkCurve& curve, const Rates& rows, Selection wanted) {
-  std::vector<FitRow> all = rows_for(file, rows.published, wanted);
+  FitRows all;
+  add_rows(file, rows.published, wanted, all);
   if (!wanted.network) wanted.floor = host_floor(rows.measured, wanted.algorithm);
-  for (FitRow& row : rows_for(file, rows.measured, wanted)) all.push_back(std::move(row));
-  if (all.empty()) return not_measured(curve);
+  add_rows(file, rows.measured, wanted, all);
+  if (all.fitted.empty()) return not_measured(curve);
   const double us = microseconds(1).value;
   std::vector<Parameter> parameters = {
       {&curve.efficiency, 0.2, 0.97},

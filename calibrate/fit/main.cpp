@@ -1,10 +1,15 @@
 // trainwright-fit SCENARIOS NAME: refits scenarios/calibrations/NAME.json to the rows that its
 // `inputs` name, writes it back and prints every row with its residual.
+// trainwright-fit import-nccl-tests GPU NODES OUT.json LOG...: rows of nccl-tests' output as a file that
+// `inputs` can name; NODES 0: as many as the logs name hosts.
 #include <fmt/format.h>
 
 #include <cmath>
+#include <fstream>
+#include <sstream>
 
 #include "calibrate/fit/fit.hpp"
+#include "calibrate/import/nccl_tests.hpp"
 #include "topology/check.hpp"
 
 namespace {
@@ -52,9 +57,40 @@ void print_dispatch(const CalibrationFile& file, const std::vector<CollectiveRow
   }
 }
 
+int import_logs(const std::vector<std::string>& arguments) {
+  if (arguments.size() < 4)
+    throw InputError("command line", "",
+                     "usage: trainwright-fit import-nccl-tests GPU NODES OUT.json LOG...");
+  const Gpu gpu = load_gpu(arguments[0]);
+  MeasuredFile file;
+  file.title = "nccl-tests on " + arguments[0], file.command = "trainwright-fit import-nccl-tests";
+  for (std::size_t i = 3; i < arguments.size(); ++i) {
+    std::ifstream in(arguments[i], std::ios::binary);
+    if (!in) throw InputError(arguments[i], "", "cannot be read");
+    std::ostringstream text;
+    text << in.rdbuf();
+    NcclLog log;
+    log.name = log.source = arguments[i], log.gpu = arguments[0];
+    try {
+      log.nodes = std::stoi(arguments[1]);
+    } catch (const std::exception&) {
+      throw InputError("command line", "NODES", "must be a number");
+    }
+    const ImportedRows got = read_nccl_tests(text.str(), log, gpu);
+    for (const std::string& why : got.skipped) fmt::print(stderr, "not read: {}\n", why);
+    fmt::print("{}: {} rows\n", arguments[i], got.rows.size());
+    std::vector<CollectiveRow>& all = file.collectives.value;
+    all.insert(all.end(), got.rows.begin(), got.rows.end());
+  }
+  file.source = "published: nccl-tests logs; each row names its own";
+  write_file(arguments[2], to_json(file).dump());
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
+  if (argc > 1 && argv[1] == std::string("import-nccl-tests")) return import_logs({argv + 2, argv + argc});
   if (argc < 3) throw InputError("command line", "", "usage: trainwright-fit SCENARIOS NAME [--summary]");
   const std::string folder = argv[1], path = folder + "/calibrations/" + argv[2] + ".json";
   CalibrationFile file = load<CalibrationFile>(path);

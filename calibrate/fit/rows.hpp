@@ -18,20 +18,23 @@ constexpr auto enum_names(const Collective*) {
 }
 
 // op and shape: gemm m n k; grouped_gemm groups rows n k; copy (bytes read and written);
-// flash2_forward, flash2_backward, cudnn_forward, cudnn_backward: batch heads length head_dim, causal.
-// From a trainer's run also: gemm_dgrad, gemm_wgrad, grouped_gemm_dgrad, grouped_gemm_wgrad (the forward's
-// shape); NAME and NAME.backward of an operator, optimizer (all of a step): the bytes that it is priced by.
+// flash2_forward, flash2_backward, cudnn_forward, cudnn_backward: batch heads [kv_heads] length head_dim,
+// causal. gemm_dgrad, gemm_wgrad, gemm_wgrad_fp32 and the same of grouped_gemm: the forward's shape. From a
+// trainer's run also NAME and NAME.backward of an operator, optimizer (all of a step): the bytes that it is
+// priced by.
 struct KernelRow {
   std::string op;
   std::vector<std::int64_t> shape;
   Seconds time;
   Defaulted<double> spread{0};  // of repeats, relative standard deviation
   Defaulted<std::int32_t> samples{0};
+  Defaulted<std::string> use{"fit"};  // or "held_out": judges the fit
 };
-TW_DESCRIBE(KernelRow, op, shape, time, spread, samples);
+TW_DESCRIBE(KernelRow, op, shape, time, spread, samples, use);
 
 // bytes as calibration.hpp defines them. algorithm: the curve it belongs to. link_scale: of the
-// architecture, so that rows of several GPUs share one curve. use: "fit", or "check" (not fitted).
+// architecture, so that rows of several GPUs share one curve. use: "fit", "held_out" (judges the fit), or
+// "check" (neither).
 struct CollectiveRow {
   std::string use, algorithm, gpu;
   Collective collective = Collective::all_reduce;

@@ -52,6 +52,24 @@ TEST(GemmCurve, memory) {
   EXPECT_NEAR(in_ms(gemm_time(curve, 132, BytesPerSec(1e9), work)), 2 * 5.373952, 1e-6);
 }
 
+// Four tiles on two SMs take 6553.6 us; 1e6 bytes of an fp32 accumulation at 1e9 B/s take 1000 us, hidden
+// under them or, where exposed, after them.
+TEST(GemmCurve, exposed_accumulation) {
+  GemmCurve curve;
+  curve.rate = FlopsPerSec(2e9);
+  curve.tail = 1;
+  curve.intensity = 64;
+  curve.memory_share = 1;
+  curve.overlap = 8;
+  const TileWork work{.rows = 128, .cols = 512, .depth = 100, .extra_bytes = 1e6};
+  const auto us = [&] { return in_us(gemm_time(curve, 2, BytesPerSec(1e9), work)); };
+  EXPECT_NEAR(us(), 6553.6, 0.1);
+  curve.exposed = 0.5;
+  EXPECT_NEAR(us(), 7053.6, 0.1);
+  curve.exposed = 1;
+  EXPECT_NEAR(us(), 7553.6, 0.1);
+}
+
 // Forward 4*128 FLOP per pair, backward 10*128. Half of the pair's time is exponentials here, so that
 // head size 64 takes half of the matmul half and all of the other: 3/4.
 TEST(AttentionCurve, pairs) {
@@ -66,13 +84,24 @@ TEST(AttentionCurve, pairs) {
                        .head_dim = 128,
                        .value_dim = 128,
                        .pairs = 100};
-  EXPECT_NEAR(in_us(attention_time(curve, exponential, pair_work(shape, 128))), 0.6, 1e-12);
+  EXPECT_NEAR(in_us(attention_time(curve, {exponential, 132}, pair_work(shape, 128))), 0.6, 1e-12);
   shape.head_dim = shape.value_dim = 64;
-  EXPECT_NEAR(in_us(attention_time(curve, exponential, pair_work(shape, 128))), 0.45, 1e-12);
+  EXPECT_NEAR(in_us(attention_time(curve, {exponential, 132}, pair_work(shape, 128))), 0.45, 1e-12);
   shape.head_dim = shape.value_dim = 128;
   curve.padding = 5;  // 10 rows of 5 pairs more per sequence and head
-  EXPECT_NEAR(in_us(attention_time(curve, exponential, pair_work(shape, 128))), 0.9, 1e-12);
+  EXPECT_NEAR(in_us(attention_time(curve, {exponential, 132}, pair_work(shape, 128))), 0.9, 1e-12);
+  // Four SMs each go on alone for 2 rows over 10 keys and 5 pairs of padding: 4*2*15 pairs of 1 ns.
+  curve.tail_rows = 2;
+  EXPECT_NEAR(in_us(attention_time(curve, {exponential, 4}, pair_work(shape, 128))), 0.9 + 0.12, 1e-12);
+  curve.tail_rows = 0;
+  // Exponentials twice as long cannot take more than half of the pair's time; 0.4 of it is 0.2 ns.
+  curve.exponentials = 0.4;
+  shape.head_dim = shape.value_dim = 64;  // 0.8 / 2 + 0.2 ns for each of 900 pairs
+  EXPECT_NEAR(in_us(attention_time(curve, {exponential, 4}, pair_work(shape, 128))), 0.54, 1e-12);
+  curve.exponentials = 2;  // as 1: half
+  EXPECT_NEAR(in_us(attention_time(curve, {exponential, 4}, pair_work(shape, 128))), 0.675, 1e-12);
   shape.backward = true;
+  shape.head_dim = shape.value_dim = 128;
   EXPECT_NEAR(pair_work(shape, 128).matmul_flops, 1280, 1e-12);
 }
 
