@@ -1,7 +1,8 @@
 #!/bin/sh
 # two_hosts.sh BIN OUT [RATE_IN_MBIT...]: the loop over two hosts that are network namespaces of this machine, joined
 # by a link that tc holds to a rate. One host's calibration first, then for each rate: calibrate the link, plan, and
-# confirm layouts of two models. Needs root, ip, tc, two free cores. Default rates: 200 1000 8000. MODELS=... and STEPS=... as accuracy.py takes them.
+# confirm layouts of two models. Needs root, ip, tc, python3 and two free cores. Default rates: 200 1000 8000.
+# MODELS=... and STEPS=... as accuracy.py takes them; SECONDS_OF_LINK=... to calibrate.
 set -eu
 bin=$1
 out=$2
@@ -26,7 +27,8 @@ for host in tw-a tw-b; do
   ip -n $host link set ${host}0 up
 done
 
-[ -f "$out/here.json" ] || "$bin/trainwright" calibrate --ranks 2 --out "$out/here.json" --quiet
+[ -f "$out/here.json" ] || "$bin/trainwright" calibrate --ranks 2 --seconds "${SECONDS_OF_LINK:-40}" \
+  --out "$out/here.json" --quiet
 launcher="$here/on_two_hosts.sh {ranks}"
 for rate in "$@"; do
   for host in tw-a tw-b; do
@@ -40,9 +42,9 @@ for rate in "$@"; do
  "calibration": "local-cpu", "source": "declared: two network namespaces, a link shaped by tc"}
 JSON
   "$bin/trainwright" calibrate --cluster "$out/hosts-$rate.json" --base "$out/here.json" --launcher "$launcher" \
-    --seconds 15 --out "$out/link-$rate.json" --quiet
+    --seconds "${SECONDS_OF_LINK:-15}" --out "$out/link-$rate.json" --quiet
   echo "== ${rate} Mbit/s"
-  [ -n "${LOOP_ONLY:-}" ] || python3 "$here/accuracy.py" "$bin" "$out/at-$rate" --cluster "$out/hosts-$rate.json" \
+  python3 "$here/accuracy.py" "$bin" "$out/at-$rate" --cluster "$out/hosts-$rate.json" \
     --calibration "$out/link-$rate.json" --launcher "$launcher" --steps "${STEPS:-6}" --sweeps 1 \
     --models "${MODELS:-tiny-dense,tiny-moe}"
 done
