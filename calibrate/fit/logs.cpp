@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <optional>
 #include <set>
 #include <sstream>
 
@@ -11,25 +12,21 @@
 namespace tw {
 namespace {
 
-struct LoggedCollective {
-  std::string_view op, algorithm;
-  Collective kind;
-};
-constexpr LoggedCollective kCollectives[] = {{"all_reduce", "ring", Collective::all_reduce},
-                                             {"all_gather", "ring", Collective::all_gather},
-                                             {"reduce_scatter", "ring", Collective::reduce_scatter},
-                                             {"all_to_all", "pairwise", Collective::all_to_all},
-                                             {"send", "direct", Collective::send}};
+std::optional<Collective> collective_named(std::string_view op) {
+  for (const auto& [kind, name] : enum_names(static_cast<const Collective*>(nullptr))) {
+    if (name == op) return kind;
+  }
+  return std::nullopt;
+}
 
 std::string use_of(const LogRow& row) {
   return row.use == "check" ? "held_out" : row.use == "fit" ? "fit" : "check";
 }
 
-CollectiveRow collective_row(const LoggedCollective& kind, const LogRow& row,
-                             const CalibratedDevice& device) {
+CollectiveRow collective_row(Collective kind, const LogRow& row, const CalibratedDevice& device) {
   CollectiveRow out;
-  out.use = use_of(row), out.algorithm = kind.algorithm, out.gpu = device.gpu;
-  out.collective = kind.kind, out.bytes = Bytes(row.shape.at(0));
+  out.use = use_of(row), out.algorithm = usual_algorithm(kind), out.gpu = device.gpu;
+  out.collective = kind, out.bytes = Bytes(row.shape.at(0));
   out.ranks = static_cast<std::int32_t>(row.shape.at(1));
   out.intra = device.nvlink_one_way;
   out.time = microseconds(median(row.us));
@@ -42,9 +39,7 @@ LoggedRows rows_of_log(const LogFile& log, const CalibratedDevice& device) {
   LoggedRows out;
   for (const LogRow& row : log.rows) {
     if (row.us.empty()) continue;  // refused by the library
-    const auto kind = std::find_if(std::begin(kCollectives), std::end(kCollectives),
-                                   [&](const auto& k) { return k.op == row.op; });
-    if (kind != std::end(kCollectives)) {
+    if (const auto kind = collective_named(row.op)) {
       out.collectives.push_back(collective_row(*kind, row, device));
       continue;
     }

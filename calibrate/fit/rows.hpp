@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "costmodel/curves.hpp"
@@ -15,6 +16,12 @@ constexpr auto enum_names(const Collective*) {
        {Collective::reduce_scatter, "reduce_scatter"},
        {Collective::all_to_all, "all_to_all"},
        {Collective::send, "send"}}};
+}
+
+// The curve that a row belongs to where nothing names its algorithm: rings, and direct messages.
+constexpr std::string_view usual_algorithm(Collective kind) {
+  if (kind == Collective::send) return "direct";
+  return kind == Collective::all_to_all ? "pairwise" : "ring";
 }
 
 // op and shape: gemm m n k; grouped_gemm groups rows n k; copy (bytes read and written);

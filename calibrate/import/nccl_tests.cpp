@@ -35,14 +35,14 @@ std::optional<T> number(std::string_view text) {
 }
 
 struct Program {
-  std::string_view name, algorithm;
+  std::string_view name;
   Collective kind;
 };
-constexpr Program kPrograms[] = {{"all_reduce_perf", "ring", Collective::all_reduce},
-                                 {"all_gather_perf", "ring", Collective::all_gather},
-                                 {"reduce_scatter_perf", "ring", Collective::reduce_scatter},
-                                 {"alltoall_perf", "pairwise", Collective::all_to_all},
-                                 {"sendrecv_perf", "direct", Collective::send}};
+constexpr Program kPrograms[] = {{"all_reduce_perf", Collective::all_reduce},
+                                 {"all_gather_perf", Collective::all_gather},
+                                 {"reduce_scatter_perf", Collective::reduce_scatter},
+                                 {"alltoall_perf", Collective::all_to_all},
+                                 {"sendrecv_perf", Collective::send}};
 
 // One row of the table: out of place, then in place, four columns each.
 struct Measured {
@@ -136,9 +136,7 @@ class Reader {
                   "bus bandwidth is not that of this collective on " + std::to_string(ranks) + " ranks");
     CollectiveRow row;
     row.use = "fit", row.gpu = log_.gpu, row.collective = *kind_;
-    const auto program = std::find_if(std::begin(kPrograms), std::end(kPrograms),
-                                      [&](const auto& p) { return p.kind == *kind_; });
-    row.algorithm = log_.algorithm.empty() ? std::string(program->algorithm) : log_.algorithm;
+    row.algorithm = log_.algorithm.empty() ? std::string(usual_algorithm(*kind_)) : log_.algorithm;
     row.ranks = ranks, row.nodes = nodes, row.intra = gpu_.nvlink_one_way, row.inter = log_.inter;
     row.bytes = Bytes(m.bytes), row.time = microseconds(m.us), row.source = log_.source;
     out_.rows.push_back(row);

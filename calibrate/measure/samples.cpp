@@ -16,10 +16,6 @@ Summary summary_of(std::vector<double> seconds) {
   return out;
 }
 
-Summary Samples::summary(const std::string& key) const {
-  return summary_of(times_.at(key));
-}
-
 // The median of n draws from a normal distribution has 1.25 times the standard error of their mean.
 double Samples::worst_error(double share) const {
   double whole = 0, worst = 0;

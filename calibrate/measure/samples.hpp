@@ -17,7 +17,6 @@ class Samples {
  public:
   void add(const std::string& key, double seconds) { times_[key].push_back(seconds); }
   const std::map<std::string, std::vector<double>>& times() const { return times_; }
-  Summary summary(const std::string& key) const;
   // Relative standard error of the median of the worst key that takes at least `share` of the whole.
   double worst_error(double share) const;
 

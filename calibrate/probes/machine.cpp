@@ -55,7 +55,8 @@ std::vector<CollectiveRow> send_rows(Messages& messages, std::int32_t ranks) {
     double sums[] = {messages.self() == first ? s.median : 0, messages.self() == first ? s.spread : 0};
     messages.all_reduce(everyone, sums, 2);
     CollectiveRow row;
-    row.use = "fit", row.algorithm = "direct", row.gpu = "local-cpu", row.collective = Collective::send;
+    row.use = "fit", row.gpu = "local-cpu", row.collective = Collective::send;
+    row.algorithm = usual_algorithm(row.collective);
     row.ranks = 2, row.bytes = Bytes(bytes), row.time = Seconds(rounded(sums[0]));
     row.spread = rounded(sums[1]), row.samples = s.count;
     out.push_back(row);

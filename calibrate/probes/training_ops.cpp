@@ -179,12 +179,6 @@ std::vector<std::int64_t> numbers(std::string_view text) {
   return out;
 }
 
-// A ring's all-reduce, all-gather and reduce-scatter; all-to-all is pairwise.
-std::string algorithm_of(Collective kind) {
-  if (kind == Collective::send) return "direct";
-  return kind == Collective::all_to_all ? "pairwise" : "ring";
-}
-
 void add_row(MeasuredOps& out, const std::string& key, const Summary& s) {
   const std::size_t space = key.find(' ');
   const std::vector<std::int64_t> shape = numbers(std::string_view(key).substr(space));
@@ -197,7 +191,7 @@ void add_row(MeasuredOps& out, const std::string& key, const Summary& s) {
   CollectiveRow row;
   row.use = "fit", row.gpu = "local-cpu";
   row.collective = static_cast<Collective>(std::stoi(key.substr(1)));
-  row.algorithm = algorithm_of(row.collective);
+  row.algorithm = usual_algorithm(row.collective);
   row.ranks = static_cast<std::int32_t>(shape[0]), row.bytes = Bytes(shape[1]);
   row.time = time, row.spread = spread, row.samples = s.count;
   out.collectives.push_back(row);

@@ -63,11 +63,5 @@ int run(const cpu::MpiProcess& process) {
 }  // namespace tw::train
 
 int main(int argc, char** argv) {
-  const tw::cpu::MpiProcess process(argc, argv);
-  try {
-    return tw::train::run(process);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "rank %d: %s\n", process.rank().value(), error.what());
-    tw::cpu::MpiProcess::abort(1);
-  }
+  return tw::train::on_all_ranks(argc, argv, tw::train::run);
 }

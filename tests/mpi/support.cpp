@@ -4,8 +4,20 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <exception>
 
 namespace tw::train {
+
+int on_all_ranks(int argc, char** argv, int (*run)(const cpu::MpiProcess&)) {
+  const cpu::MpiProcess process(argc, argv);
+  try {
+    return run(process);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "rank %d: %s\n", process.rank().value(), error.what());
+    cpu::MpiProcess::abort(1);
+  }
+}
 
 Model small_model(std::string_view name, std::int32_t layers) {
   Model model;

@@ -12,6 +12,9 @@
 
 namespace tw::train {
 
+// The exit code of `run`; where it throws, the rank says why and all ranks end.
+int on_all_ranks(int argc, char** argv, int (*run)(const cpu::MpiProcess&));
+
 struct Case {
   std::string_view model;  // of small_model
   std::string layout;
