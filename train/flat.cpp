@@ -95,6 +95,18 @@ FlatUnit flatten(const View& view, const Unit& unit) {
   return out;
 }
 
+void visit_piece(const FlatScope& scope, std::size_t weight, const VisitRun& visit) {
+  for (const Run& run : scope.runs[weight]) {
+    const std::int64_t begin = std::max(run.local, scope.first);
+    const std::int64_t end = std::min(run.local + run.count, scope.first + scope.piece);
+    if (begin < end) visit(run, begin - scope.first, run.global + begin - run.local, end - begin);
+  }
+}
+
+bool begins_at_one(const FlatWeight& weight) {
+  return weight.weight->name.ends_with("norm");
+}
+
 std::vector<NamedWeight> named_weights(const Program& program) {
   std::map<std::uint64_t, NamedWeight> found;
   for (std::int32_t stage = 0; stage < program.stages(); ++stage) {

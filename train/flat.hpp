@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,11 @@ struct FlatUnit {
 };
 
 FlatUnit flatten(const View& view, const Unit& unit);
+
+// Runs of a weight as far as this rank's piece of the scope holds them; local counts from the piece's start.
+using VisitRun = std::function<void(const Run&, std::int64_t local, std::int64_t global, std::int64_t count)>;
+void visit_piece(const FlatScope& scope, std::size_t weight, const VisitRun& visit);
+bool begins_at_one(const FlatWeight& weight);  // a norm; all others begin at random
 
 // Every weight of the model once, in model order, with the size of the whole.
 struct NamedWeight {

@@ -24,10 +24,10 @@ Term TermTimes::term_of(const Step& step) const {
   }
 }
 
-void TermTimes::add(const Recorder& recorder) {
+void TermTimes::add(const std::vector<Recorder::Mark>& marks) {
   std::array<double, kTerms> seconds{};
   double before = 0;
-  for (const Recorder::Mark& mark : recorder.marks()) {
+  for (const Recorder::Mark& mark : marks) {
     seconds[static_cast<std::size_t>(term_of(*mark.step))] += mark.seconds - before;
     before = mark.seconds;
   }

@@ -17,7 +17,7 @@ class TermTimes {
  public:
   explicit TermTimes(const View& view) : view_(view) {}
 
-  void add(const Recorder& recorder);  // the step that it has just recorded
+  void add(const std::vector<Recorder::Mark>& marks);  // of a step
   // Of the median step of each term, on the rank that computes longest: the others wait for it. All ranks
   // together.
   TermSeconds of_the_busiest(Messages& messages) const;

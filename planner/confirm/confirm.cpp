@@ -61,17 +61,20 @@ Measured measured_of(const JsonView& file, std::int64_t warm_up) {
 
 class Runs {
  public:
-  // machine: that the calibration was measured on; empty: any.
-  Runs(const ConfirmSettings& settings, const PlanFile& plan, const std::string& machine,
+  Runs(const ConfirmSettings& settings, const PlanFile& plan, const Inputs& inputs,
        const std::function<void(const std::string&)>& progress)
-      : settings_(settings), plan_(plan), machine_(machine), progress_(progress) {}
+      : settings_(settings),
+        plan_(plan),
+        on_gpus_(inputs.cluster.device.architecture != "cpu"),
+        machine_(inputs.calibration.machine()),
+        progress_(progress) {}
 
   void run(ConfirmedLayout& layout, std::size_t index) {
     const std::string result = scratch_.file(fmt::format("run{}.json", index));
     const std::string status = scratch_.file(fmt::format("status{}", index));
     std::vector<std::string> argv = launcher(plan_.gpus, settings_.launcher);
     for (const std::string& each :
-         {sibling("trainwright-train"), std::string("--model"), plan_.model.given, std::string("--framework"),
+         {sibling(program()), std::string("--model"), plan_.model.given, std::string("--framework"),
           plan_.framework.given, std::string("--layout"), plan_.layouts[index].layout,
           std::string("--global-batch"), std::to_string(plan_.global_batch), std::string("--seq"),
           std::to_string(plan_.seq), std::string("--steps"),
@@ -94,7 +97,8 @@ class Runs {
 
  private:
   static constexpr int kRefused = 2;
-  static std::string said(const ChildResult& ended) { return said_by("trainwright-train", ended); }
+  std::string program() const { return on_gpus_ ? "trainwright-train-gpu" : "trainwright-train"; }
+  std::string said(const ChildResult& ended) const { return said_by(program(), ended); }
   // What the run said of itself, and where each rank was.
   std::string why(const ChildResult& ended, const std::string& status) const {
     std::string out = ended.ended.empty() ? fmt::format("ended with code {}", ended.code) : ended.ended;
@@ -110,7 +114,8 @@ class Runs {
 
   const ConfirmSettings& settings_;
   const PlanFile& plan_;
-  const std::string& machine_;
+  bool on_gpus_;
+  std::string machine_;  // that the calibration was measured on; empty: any
   const std::function<void(const std::string&)>& progress_;
   Scratch scratch_;
 };
@@ -130,7 +135,7 @@ Confirmed confirm(const ConfirmSettings& settings, const std::function<void(cons
     if (!settings.record.empty()) write_file(settings.record, to_json(out).dump() + "\n");
   };
   record();
-  Runs runs(settings, plan, inputs.calibration.machine(), progress);
+  Runs runs(settings, plan, inputs, progress);
   for (std::size_t i = 0; i < count; ++i) {
     progress(fmt::format("run {} of {}: {}, predicted {:.1f} ms", i + 1, count, plan.layouts[i].layout,
                          in_ms(Seconds(out.layouts[i].predicted.cost.step_seconds))));

@@ -21,9 +21,14 @@ struct AttentionKernel::Plan {
     const std::int64_t l = call.length, d = call.head_dim;
     return {{call.batch, heads, l, d}, {l * heads * d, d, heads * d, 1}};
   }
+  // q, k, v and their gradients.
+  Extents packable(std::int64_t heads) const {
+    const std::int64_t l = call.length, d = call.head_dim, stride = call.stride > 0 ? call.stride : heads * d;
+    return {{call.batch, heads, l, d}, {l * stride, d, stride, 1}};
+  }
   Extents transposed(std::int64_t heads) const {
-    const std::int64_t l = call.length, d = call.head_dim;
-    return {{call.batch, heads, d, l}, {l * heads * d, d, 1, heads * d}};
+    const std::int64_t l = call.length, d = call.head_dim, stride = call.stride > 0 ? call.stride : heads * d;
+    return {{call.batch, heads, d, l}, {l * stride, d, 1, stride}};
   }
   Extents packed(std::int64_t heads, std::int64_t last) const {
     const std::int64_t l = call.length;
@@ -58,8 +63,9 @@ struct AttentionKernel::Plan {
   }
 
   void forward() {
-    q = graph.tensor(rows(call.heads), Held::bf16), k = graph.tensor(transposed(call.kv_heads), Held::bf16);
-    v = graph.tensor(rows(call.kv_heads), Held::bf16), out = graph.tensor(rows(call.heads), Held::bf16);
+    q = graph.tensor(packable(call.heads), Held::bf16),
+    k = graph.tensor(transposed(call.kv_heads), Held::bf16);
+    v = graph.tensor(packable(call.kv_heads), Held::bf16), out = graph.tensor(rows(call.heads), Held::bf16);
     statistics = graph.tensor(packed(call.heads, 1), Held::fp32);
     const TensorId s = masked(scaled(product(q, k, score())));
     const TensorId most = per_row(), sum = per_row();
@@ -83,10 +89,10 @@ struct AttentionKernel::Plan {
 
   void backward() {
     const std::int64_t h = call.heads, hk = call.kv_heads;
-    q = graph.tensor(rows(h), Held::bf16), k = graph.tensor(transposed(hk), Held::bf16);
+    q = graph.tensor(packable(h), Held::bf16), k = graph.tensor(transposed(hk), Held::bf16);
     v = graph.tensor(transposed(hk), Held::bf16), out = graph.tensor(rows(h), Held::bf16);
-    dout = graph.tensor(rows(h), Held::bf16), dq = graph.tensor(rows(h), Held::bf16);
-    dk = graph.tensor(rows(hk), Held::bf16), dv = graph.tensor(rows(hk), Held::bf16);
+    dout = graph.tensor(rows(h), Held::bf16), dq = graph.tensor(packable(h), Held::bf16);
+    dk = graph.tensor(packable(hk), Held::bf16), dv = graph.tensor(packable(hk), Held::bf16);
     statistics = graph.tensor(packed(h, 1), Held::fp32), dots = graph.tensor(packed(h, 1), Held::fp32);
     dq_sums = graph.tensor(packed(h, call.head_dim), Held::fp32);
 

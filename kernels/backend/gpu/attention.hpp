@@ -11,6 +11,9 @@ namespace tw::gpu {
 struct AttentionCall {
   std::int64_t batch = 0, heads = 0, kv_heads = 0, length = 0, head_dim = 0;
   bool backward = false;
+  // Elements from a row of q, k or v (and of their gradients) to the next where they lie in packed rows;
+  // 0: each by itself, side by side.
+  std::int64_t stride = 0;
 };
 
 struct AttentionPointers {

@@ -75,6 +75,12 @@ std::int64_t free_memory() {
   return static_cast<std::int64_t>(free);
 }
 
+std::int64_t used_memory() {
+  std::size_t free = 0, all = 0;
+  CUDA_CHECK(cudaMemGetInfo(&free, &all));
+  return static_cast<std::int64_t>(all - free);
+}
+
 Buffer::Buffer(std::int64_t bytes) : bytes_(bytes) {
   CUDA_CHECK(cudaMalloc(&data_, static_cast<std::size_t>(bytes)));
 }
@@ -105,8 +111,8 @@ void OwnedStream::wait() const {
   CUDA_CHECK(cudaStreamSynchronize(stream_));
 }
 
-Event::Event() {
-  CUDA_CHECK(cudaEventCreate(&event_));
+Event::Event(bool timed) {
+  CUDA_CHECK(cudaEventCreateWithFlags(&event_, timed ? cudaEventDefault : cudaEventDisableTiming));
 }
 Event::~Event() {
   if (event_ != nullptr) cudaEventDestroy(event_);
@@ -117,6 +123,12 @@ void Event::record(Stream stream) {
 }
 void Event::wait() const {
   CUDA_CHECK(cudaEventSynchronize(event_));
+}
+bool Event::over() const {
+  const cudaError_t state = cudaEventQuery(event_);
+  if (state == cudaErrorNotReady) return false;
+  CUDA_CHECK(state);
+  return true;
 }
 void Event::hold(Stream stream) const {
   CUDA_CHECK(cudaStreamWaitEvent(stream, event_, 0));
@@ -154,6 +166,14 @@ void on_device(const void* from, void* to, std::int64_t bytes, Stream stream) {
 }
 void clear(void* device, std::int64_t bytes, Stream stream) {
   CUDA_CHECK(cudaMemsetAsync(device, 0, static_cast<std::size_t>(bytes), stream));
+}
+void fill_bytes(void* device, std::uint8_t byte, std::int64_t bytes, Stream stream) {
+  CUDA_CHECK(cudaMemsetAsync(device, byte, static_cast<std::size_t>(bytes), stream));
+}
+void copy_pitched(const Pitched& c, Stream stream) {
+  CUDA_CHECK(cudaMemcpy2DAsync(c.to, static_cast<std::size_t>(c.to_stride), c.from,
+                               static_cast<std::size_t>(c.from_stride), static_cast<std::size_t>(c.width),
+                               static_cast<std::size_t>(c.rows), cudaMemcpyDeviceToDevice, stream));
 }
 
 }  // namespace tw::gpu

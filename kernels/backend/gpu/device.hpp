@@ -24,6 +24,7 @@ void use_device(std::int32_t index);
 DeviceFacts device_facts();
 void synchronise();          // the whole device; throws what a kernel before it did wrong
 std::int64_t free_memory();  // bytes
+std::int64_t used_memory();  // of the GPU, by all programs
 
 class Buffer {
  public:
@@ -69,13 +70,14 @@ class OwnedStream {
 
 class Event {
  public:
-  Event();
+  explicit Event(bool timed = true);  // not timed: for order alone, and cheaper
   ~Event();
   Event(Event&& other) noexcept;
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
   void record(Stream stream);
   void wait() const;               // host
+  bool over() const;               // what was enqueued before it is done
   void hold(Stream stream) const;  // the stream waits
   double seconds_since(const Event& start) const;
 
@@ -102,5 +104,13 @@ void to_device(const void* host, void* device, std::int64_t bytes, Stream stream
 void to_host(const void* device, void* host, std::int64_t bytes, Stream stream);
 void on_device(const void* from, void* to, std::int64_t bytes, Stream stream);
 void clear(void* device, std::int64_t bytes, Stream stream);
+void fill_bytes(void* device, std::uint8_t byte, std::int64_t bytes, Stream stream);
+// A block of rows inside wider ones; strides in bytes.
+struct Pitched {
+  const void* from;
+  void* to;
+  std::int64_t from_stride, to_stride, width, rows;
+};
+void copy_pitched(const Pitched& copy, Stream stream);
 
 }  // namespace tw::gpu

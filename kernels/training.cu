@@ -1,0 +1,377 @@
+// Scores of a vocabulary part, embedding tables, and what the states of weights need.
+#include <cuda_bf16.h>
+
+#include "kernels/training_ops.hpp"
+#include "kernels/vectors.cuh"
+
+namespace tw::gpu {
+namespace {
+
+using Bf16 = __nv_bfloat16;
+constexpr int kThreads = 256;
+
+unsigned blocks_for(std::int64_t items) {
+  const std::int64_t blocks = (items + kThreads - 1) / kThreads;
+  return static_cast<unsigned>(blocks < 1 ? 1 : blocks < kMaxBlocks ? blocks : kMaxBlocks);
+}
+__device__ std::int64_t thread_of_all() {
+  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ std::int64_t all_threads() {
+  return static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+}
+
+// Entries of pack i that are no padding.
+__device__ int real_in(std::int64_t i, std::int64_t real) {
+  const std::int64_t left = real - i * kPack;
+  return left >= kPack ? kPack : left < 0 ? 0 : static_cast<int>(left);
+}
+
+// One pass: maximum and sum together (online softmax).
+__global__ void score_rows(VocabularyPart part, const std::int32_t* targets, const Bf16* logits,
+                           float* parts) {
+  const std::int64_t packs = part.count / kPack, row = static_cast<std::int64_t>(blockIdx.x) * packs;
+  float most = -INFINITY, sum = 0;
+  for (std::int64_t i = threadIdx.x; i < packs; i += blockDim.x) {
+    const int real = real_in(i, part.real);
+    if (real == 0) break;
+    const Pack8 p = load8(logits, row + i);
+    float larger = most;
+    for (int j = 0; j < kPack; ++j) {
+      if (j < real) larger = fmaxf(larger, p.v[j]);
+    }
+    sum *= __expf(most - larger);
+    for (int j = 0; j < kPack; ++j) {
+      if (j < real) sum += __expf(p.v[j] - larger);
+    }
+    most = larger;
+  }
+  const float top = block_max(most);
+  const float whole = block_sum(most == -INFINITY ? 0.0f : sum * __expf(most - top));
+  if (threadIdx.x != 0) return;
+  const std::int64_t target = targets[blockIdx.x] - part.first;
+  float* out = parts + 3 * static_cast<std::int64_t>(blockIdx.x);
+  out[0] = top, out[1] = whole;
+  out[2] = target >= 0 && target < part.real ? __bfloat162float(logits[row * kPack + target]) : 0.0f;
+}
+
+__device__ float sum_at(float most, float sum, float top) {
+  return sum > 0 ? sum * __expf(most - top) : 0.0f;
+}
+
+__global__ void merge_parts(std::int64_t rows, std::int64_t ranks, const float* all, float* parts) {
+  for (std::int64_t row = thread_of_all(); row < rows; row += all_threads()) {
+    float top = -INFINITY, sum = 0, target = 0;
+    for (std::int64_t r = 0; r < ranks; ++r) {
+      const float* part = all + 3 * (r * rows + row);
+      const float larger = fmaxf(top, part[0]);
+      sum = sum_at(top, sum, larger) + sum_at(part[0], part[1], larger);
+      top = larger, target += part[2];
+    }
+    parts[3 * row] = top, parts[3 * row + 1] = sum, parts[3 * row + 2] = target;
+  }
+}
+
+__device__ double warp_sum_of(double x) {
+  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffU, x, offset);
+  return x;
+}
+__device__ void add_of_warps(double x, double* to) {
+  x = warp_sum_of(x);
+  if (threadIdx.x % 32 == 0 && x != 0) atomicAdd(to, x);
+}
+
+__global__ void sum_losses(std::int64_t rows, const float* parts, double scale, double* loss) {
+  double sum = 0;
+  for (std::int64_t row = thread_of_all(); row < rows; row += all_threads()) {
+    const float* part = parts + 3 * row;
+    sum += static_cast<double>(logf(part[1]) + part[0] - part[2]);
+  }
+  add_of_warps(sum * scale, loss);
+}
+
+__global__ void score_gradients(VocabularyPart part, ScoredRows at, float scale, Bf16* logits) {
+  const std::int64_t packs = part.count / kPack, row = static_cast<std::int64_t>(blockIdx.x) * packs;
+  const float* own = at.parts + 3 * static_cast<std::int64_t>(blockIdx.x);
+  const float top = own[0], share = scale / own[1];
+  const std::int64_t target = at.targets[blockIdx.x] - part.first;
+  for (std::int64_t i = threadIdx.x; i < packs; i += blockDim.x) {
+    const int real = real_in(i, part.real);
+    Pack8 p = load8(logits, row + i);
+    for (int j = 0; j < kPack; ++j) {
+      p.v[j] = j < real ? __expf(p.v[j] - top) * share : 0.0f;
+      if (j < real && i * kPack + j == target) p.v[j] -= scale;
+    }
+    store8(logits, row + i, p);
+  }
+}
+
+__global__ void look_up(TableSize size, const std::int32_t* tokens, const uint4* table, uint4* y) {
+  const std::int64_t packs = size.width / kPack, all = size.rows * packs;
+  for (std::int64_t i = thread_of_all(); i < all; i += all_threads()) {
+    const std::int64_t entry = tokens[i / packs] - size.first;
+    const bool here = entry >= 0 && entry < size.count;
+    y[i] = here ? table[entry * packs + i % packs] : uint4{0, 0, 0, 0};
+  }
+}
+
+__global__ void add_to_table(TableSize size, const std::int32_t* tokens, const Bf16* dy, float* dtable) {
+  const std::int64_t packs = size.width / kPack, all = size.rows * packs;
+  for (std::int64_t i = thread_of_all(); i < all; i += all_threads()) {
+    const std::int64_t entry = tokens[i / packs] - size.first;
+    if (entry < 0 || entry >= size.count) continue;
+    const Pack8 p = load8(dy, i);
+    float* to = dtable + (entry * packs + i % packs) * kPack;
+    for (int j = 0; j < kPack; ++j) atomicAdd(to + j, p.v[j]);
+  }
+}
+
+// A warp per vector.
+__global__ void head_norm_fwd(HeadNormSize size, const Bf16* weight, Bf16* x) {
+  const std::int64_t warps = all_threads() / 32, vectors = size.rows * size.heads;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  for (std::int64_t v = thread_of_all() / 32; v < vectors; v += warps) {
+    Bf16* at = x + v / size.heads * size.stride + size.column + v % size.heads * size.width;
+    float squares = 0;
+    for (std::int64_t i = lane; i < size.width; i += 32) {
+      const float e = __bfloat162float(at[i]);
+      squares += e * e;
+    }
+    const float scale = rsqrtf(warp_sum(squares) / static_cast<float>(size.width) + size.epsilon);
+    for (std::int64_t i = lane; i < size.width; i += 32)
+      at[i] = __float2bfloat16(__bfloat162float(at[i]) * scale * __bfloat162float(weight[i]));
+  }
+}
+
+__global__ void head_norm_bwd(HeadNormSize size, HeadNormBackward b) {
+  extern __shared__ float dweight[];
+  for (std::int64_t i = threadIdx.x; i < size.width; i += blockDim.x) dweight[i] = 0;
+  __syncthreads();
+  const std::int64_t warps = all_threads() / 32, vectors = size.rows * size.heads;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const auto* weight = static_cast<const Bf16*>(b.weight);
+  const float mean = 1.0f / static_cast<float>(size.width);
+  for (std::int64_t v = thread_of_all() / 32; v < vectors; v += warps) {
+    const std::int64_t first = v / size.heads * size.stride + size.column + v % size.heads * size.width;
+    const Bf16* x = static_cast<const Bf16*>(b.x) + first;
+    Bf16* dy = static_cast<Bf16*>(b.dy) + first;
+    float squares = 0, dots = 0;
+    for (std::int64_t i = lane; i < size.width; i += 32) {
+      const float e = __bfloat162float(x[i]);
+      squares += e * e, dots += e * __bfloat162float(dy[i]) * __bfloat162float(weight[i]);
+    }
+    const float scale = rsqrtf(warp_sum(squares) * mean + size.epsilon);
+    const float share = warp_sum(dots) * mean * scale * scale;
+    for (std::int64_t i = lane; i < size.width; i += 32) {
+      const float e = __bfloat162float(x[i]), g = __bfloat162float(dy[i]);
+      dy[i] = __float2bfloat16(scale * (__bfloat162float(weight[i]) * g - e * share));
+      atomicAdd(dweight + i, g * e * scale);
+    }
+  }
+  __syncthreads();
+  for (std::int64_t i = threadIdx.x; i < size.width; i += blockDim.x) atomicAdd(b.dweight + i, dweight[i]);
+}
+
+__global__ void add_floats(const float* x, float* y, std::int64_t packs) {
+  for (std::int64_t i = thread_of_all(); i < packs; i += all_threads()) {
+    const Pack8 a = load8(x, i);
+    Pack8 b = load8(y, i);
+    for (int j = 0; j < kPack; ++j) b.v[j] += a.v[j];
+    store8(y, i, b);
+  }
+}
+
+// Blocks in y share the runs, blocks in x each one's elements.
+template <class Body>
+__global__ void each_of_runs(ElementRuns runs, Body body) {
+  for (std::int64_t r = blockIdx.y; r < runs.count; r += gridDim.y) {
+    const ElementRun run = runs.at[r];
+    for (std::int64_t i = thread_of_all(); i < run.count; i += all_threads()) body(run, i);
+  }
+}
+
+// A few long runs, or many short ones.
+dim3 grid_of(std::int64_t runs) {
+  const std::int64_t down = runs < 1 ? 1 : runs < 16384 ? runs : 16384, along = kMaxBlocks / down;
+  return {static_cast<unsigned>(along < 1 ? 1 : along), static_cast<unsigned>(down), 1};
+}
+
+__device__ void philox(std::uint32_t (&c)[4], std::uint32_t k0, std::uint32_t k1) {
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t a = std::uint64_t{0xD2511F53U} * c[0], b = std::uint64_t{0xCD9E8D57U} * c[2];
+    const std::uint32_t next[4] = {
+        static_cast<std::uint32_t>(b >> 32) ^ c[1] ^ k0, static_cast<std::uint32_t>(b),
+        static_cast<std::uint32_t>(a >> 32) ^ c[3] ^ k1, static_cast<std::uint32_t>(a)};
+    for (int i = 0; i < 4; ++i) c[i] = next[i];
+    k0 += 0x9E3779B9U, k1 += 0xBB67AE85U;
+  }
+}
+
+__device__ double unit_of(std::uint32_t a, std::uint32_t b) {
+  return static_cast<double>(((std::uint64_t{a} << 32) | b) >> 11) * 0x1p-53;
+}
+
+__device__ double normal_value(InitialKey key, std::uint64_t element) {
+  std::uint32_t c[4] = {static_cast<std::uint32_t>(element), static_cast<std::uint32_t>(element >> 32),
+                        static_cast<std::uint32_t>(key.weight), static_cast<std::uint32_t>(key.weight >> 32)};
+  philox(c, static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32));
+  return sqrt(-2 * log(1 - unit_of(c[0], c[1]))) * cospi(2 * unit_of(c[2], c[3]));
+}
+
+__global__ void squares_of_runs(ElementRuns runs, const float* x, double* sum) {
+  double squares = 0;
+  for (std::int64_t r = blockIdx.y; r < runs.count; r += gridDim.y) {
+    const ElementRun run = runs.at[r];
+    for (std::int64_t i = thread_of_all(); i < run.count; i += all_threads()) {
+      const auto e = static_cast<double>(x[run.local + i]);
+      squares += e * e;
+    }
+  }
+  __shared__ double parts[kThreads / 32];
+  squares = warp_sum_of(squares);
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = squares;
+  __syncthreads();
+  if (threadIdx.x >= 32) return;
+  squares = warp_sum_of(threadIdx.x < kThreads / 32 ? parts[threadIdx.x] : 0.0);
+  if (threadIdx.x == 0 && squares != 0) atomicAdd(sum, squares);
+}
+
+__global__ void pack_runs(SharedRuns runs, const float* x, float* pack) {
+  for (std::int64_t r = blockIdx.y; r < runs.count; r += gridDim.y) {
+    const SharedRun run = runs.at[r];
+    for (std::int64_t i = thread_of_all(); i < run.count; i += all_threads())
+      pack[run.packed + i] = x[run.local + i];
+  }
+}
+
+__global__ void sum_runs(SharedRuns runs, const float* all, float* x) {
+  for (std::int64_t r = blockIdx.y; r < runs.count; r += gridDim.y) {
+    const SharedRun run = runs.at[r];
+    for (std::int64_t i = thread_of_all(); i < run.count; i += all_threads()) {
+      float sum = 0;
+      for (std::int64_t s = run.first; s < run.first + run.sharers; ++s)
+        sum += all[s * runs.packed + run.packed + i];
+      x[run.local + i] = sum;
+    }
+  }
+}
+
+__global__ void factor_of(const double* squares, double limit, float* factor) {
+  const double norm = sqrt(*squares);
+  *factor = limit > 0 && norm > limit ? static_cast<float>(limit / norm) : 1.0f;
+}
+
+__global__ void adamw_packs(AdamWStep step, const float* factor, AdamWRange at) {
+  const float scale = *factor;
+  auto* weight = static_cast<Bf16*>(at.weight);
+  for (std::int64_t i = thread_of_all(); i < at.count / kPack; i += all_threads()) {
+    const Pack8 g = load8(at.gradient, i);
+    Pack8 w = load8(at.master, i), m = load8(at.first, i), v = load8(at.second, i);
+    for (int j = 0; j < kPack; ++j) {
+      const float gradient = g.v[j] * scale;
+      m.v[j] = step.beta1 * m.v[j] + (1 - step.beta1) * gradient;
+      v.v[j] = step.beta2 * v.v[j] + (1 - step.beta2) * gradient * gradient;
+      const float update = m.v[j] / step.correction1 / (sqrtf(v.v[j] / step.correction2) + step.epsilon);
+      w.v[j] -= step.learning_rate * (update + step.weight_decay * w.v[j]);
+    }
+    store8(at.master, i, w), store8(at.first, i, m), store8(at.second, i, v), store8(weight, i, w);
+  }
+}
+
+}  // namespace
+
+void score_forward(VocabularyPart part, const std::int32_t* targets, const void* logits, float* parts,
+                   Stream stream) {
+  score_rows<<<static_cast<unsigned>(part.rows), 1024, 0, stream>>>(part, targets,
+                                                                    static_cast<const Bf16*>(logits), parts);
+  launched("score_forward");
+}
+
+void merge_scores(std::int64_t rows, std::int64_t ranks, const float* all, float* parts, Stream stream) {
+  merge_parts<<<blocks_for(rows), kThreads, 0, stream>>>(rows, ranks, all, parts);
+  launched("merge_scores");
+}
+
+void add_loss(std::int64_t rows, const float* parts, double scale, double* loss, Stream stream) {
+  sum_losses<<<8, kThreads, 0, stream>>>(rows, parts, scale, loss);
+  launched("add_loss");
+}
+
+void score_backward(VocabularyPart part, const ScoredRows& at, float scale, void* logits, Stream stream) {
+  score_gradients<<<static_cast<unsigned>(part.rows), 1024, 0, stream>>>(part, at, scale,
+                                                                         static_cast<Bf16*>(logits));
+  launched("score_backward");
+}
+
+void embedding_forward(TableSize size, const std::int32_t* tokens, const void* table, void* y,
+                       Stream stream) {
+  look_up<<<blocks_for(size.rows * size.width / kPack), kThreads, 0, stream>>>(
+      size, tokens, static_cast<const uint4*>(table), static_cast<uint4*>(y));
+  launched("embedding_forward");
+}
+
+void embedding_backward(TableSize size, const std::int32_t* tokens, const void* dy, float* dtable,
+                        Stream stream) {
+  add_to_table<<<blocks_for(size.rows * size.width / kPack), kThreads, 0, stream>>>(
+      size, tokens, static_cast<const Bf16*>(dy), dtable);
+  launched("embedding_backward");
+}
+
+void head_norm_forward(HeadNormSize size, const void* weight, void* x, Stream stream) {
+  head_norm_fwd<<<blocks_for(size.rows * size.heads * 32), kThreads, 0, stream>>>(
+      size, static_cast<const Bf16*>(weight), static_cast<Bf16*>(x));
+  launched("head_norm_forward");
+}
+
+void head_norm_backward(HeadNormSize size, const HeadNormBackward& at, Stream stream) {
+  head_norm_bwd<<<blocks_for(size.rows * size.heads * 32), kThreads,
+                  static_cast<unsigned>(size.width) * sizeof(float), stream>>>(size, at);
+  launched("head_norm_backward");
+}
+
+void add_fp32(const float* x, float* y, std::int64_t count, Stream stream) {
+  add_floats<<<blocks_for(count / kPack), kThreads, 0, stream>>>(x, y, count / kPack);
+  launched("add_fp32");
+}
+
+void initial_normal(InitialKey key, const ElementRuns& runs, float* out, Stream stream) {
+  each_of_runs<<<grid_of(runs.count), kThreads, 0, stream>>>(
+      runs, [=] __device__(const ElementRun& run, std::int64_t i) {
+        out[run.local + i] =
+            static_cast<float>(key.deviation * normal_value(key, static_cast<std::uint64_t>(run.global + i)));
+      });
+  launched("initial_normal");
+}
+
+void fill_fp32(const ElementRuns& runs, float value, float* out, Stream stream) {
+  each_of_runs<<<grid_of(runs.count), kThreads, 0, stream>>>(
+      runs, [=] __device__(const ElementRun& run, std::int64_t i) { out[run.local + i] = value; });
+  launched("fill_fp32");
+}
+
+void sum_of_squares(const ElementRuns& runs, const float* x, double* sum, Stream stream) {
+  squares_of_runs<<<grid_of(runs.count), kThreads, 0, stream>>>(runs, x, sum);
+  launched("sum_of_squares");
+}
+
+void pack_shared(const SharedRuns& runs, const float* x, float* pack, Stream stream) {
+  pack_runs<<<grid_of(runs.count), kThreads, 0, stream>>>(runs, x, pack);
+  launched("pack_shared");
+}
+
+void sum_shared(const SharedRuns& runs, const float* all, float* x, Stream stream) {
+  sum_runs<<<grid_of(runs.count), kThreads, 0, stream>>>(runs, all, x);
+  launched("sum_shared");
+}
+
+void clip_factor(const double* squares, double limit, float* factor, Stream stream) {
+  factor_of<<<1, 1, 0, stream>>>(squares, limit, factor);
+  launched("clip_factor");
+}
+
+void adamw_clipped(AdamWStep step, const float* factor, const AdamWRange& range, Stream stream) {
+  adamw_packs<<<blocks_for(range.count / kPack), kThreads, 0, stream>>>(step, factor, range);
+  launched("adamw_clipped");
+}
+
+}  // namespace tw::gpu

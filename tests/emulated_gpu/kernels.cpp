@@ -1,0 +1,320 @@
+// The kernels and library calls of a GPU, by the operators of kernels/cpu.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "kernels/backend/gpu/attention.hpp"
+#include "kernels/backend/gpu/blas.hpp"
+#include "kernels/backend/gpu/expert_products.hpp"
+#include "kernels/ops.hpp"
+#include "kernels/routing_ops.hpp"
+#include "kernels/training_ops.hpp"
+#include "topology/check.hpp"
+
+namespace tw::gpu {
+namespace {
+
+const bf16* half(const void* at) {
+  return static_cast<const bf16*>(at);
+}
+bf16* half(void* at) {
+  return static_cast<bf16*>(at);
+}
+float wide(bf16 x) {
+  return static_cast<float>(x);
+}
+
+}  // namespace
+
+Buffer::Buffer(std::int64_t bytes) : bytes_(bytes) {}
+Buffer::~Buffer() = default;
+Buffer::Buffer(Buffer&&) noexcept {}
+Buffer& Buffer::operator=(Buffer&&) noexcept {
+  return *this;
+}
+
+Blas::Blas(Stream) {}
+Blas::~Blas() = default;
+
+struct Gemm::Plan {
+  GemmCall call;
+};
+Gemm::Gemm(const Blas&, const GemmCall& call) : plan_(std::make_unique<Plan>(Plan{call})) {}
+Gemm::~Gemm() = default;
+Gemm::Gemm(Gemm&&) noexcept = default;
+void Gemm::run(const GemmPointers& at) const {
+  const cpu::LinearSize size{plan_->call.m, plan_->call.k, plan_->call.n};
+  switch (plan_->call.product) {
+    case Product::forward:
+      return cpu::Linear<bf16>::forward(size, half(at.left), half(at.right), half(at.out));
+    case Product::dgrad:
+      return cpu::Linear<bf16>::dgrad(size, half(at.left), half(at.right), half(at.out));
+    case Product::wgrad:
+      TW_CHECK(plan_->call.into == Into::fp32_sum);
+      return cpu::Linear<bf16>::wgrad(size, half(at.left), half(at.right), static_cast<float*>(at.out));
+  }
+}
+
+void expert_products(const Blas&, Product product, const ExpertRows& experts, const GemmPointers& at) {
+  std::vector<cpu::Segment> segments;
+  std::int64_t first = 0, group = 0;
+  for (const std::int64_t rows : experts.rows) segments.push_back({group++, first, rows}), first += rows;
+  const cpu::GroupedSize size{experts.k, experts.n, segments};
+  if (product == Product::forward)
+    return cpu::GroupedLinear<bf16>::forward(size, half(at.left), half(at.right), half(at.out));
+  if (product == Product::dgrad)
+    return cpu::GroupedLinear<bf16>::dgrad(size, half(at.left), half(at.right), half(at.out));
+  cpu::GroupedLinear<bf16>::wgrad(size, half(at.left), half(at.right), static_cast<float*>(at.out));
+}
+
+Dnn::Dnn(Stream) {}
+Dnn::~Dnn() = default;
+
+struct AttentionKernel::Plan {
+  AttentionCall call;
+  std::vector<std::int32_t> positions, sequences;
+};
+AttentionKernel::AttentionKernel(const Dnn&, const AttentionCall& call) : plan_(std::make_unique<Plan>()) {
+  plan_->call = call;
+  for (std::int32_t b = 0; b < call.batch; ++b) {
+    for (std::int32_t i = 0; i < call.length; ++i)
+      plan_->positions.push_back(i), plan_->sequences.push_back(b);
+  }
+}
+AttentionKernel::~AttentionKernel() = default;
+void AttentionKernel::run(const AttentionPointers& at) const {
+  const AttentionCall& c = plan_->call;
+  TW_CHECK(c.stride > 0);
+  const std::int64_t rows = c.batch * c.length, width = c.heads * c.head_dim;
+  const cpu::HeadShape shape{c.heads, c.kv_heads, c.head_dim};
+  const cpu::TokenRows tokens{rows, plan_->positions.data(), plan_->sequences.data()};
+  const cpu::AttentionBlock<bf16> block{
+      shape, tokens, tokens, {half(at.q), c.stride}, {half(at.k), c.stride}, {half(at.v), c.stride}};
+  auto* sums = static_cast<float*>(at.log_sum_exp);
+  if (!c.backward) {
+    std::vector<float> state(static_cast<std::size_t>(rows * (width + 2 * c.heads)));
+    const cpu::AttentionState<float> parts{state.data(), state.data() + rows * c.heads,
+                                           state.data() + 2 * rows * c.heads};
+    cpu::Attention<bf16>::start(shape, rows, parts);
+    cpu::Attention<bf16>::block(block, parts);
+    return cpu::Attention<bf16>::finish(shape, rows, parts, {half(at.out), width}, sums);
+  }
+  std::vector<float> dots(static_cast<std::size_t>(rows * c.heads));
+  std::vector<float> all(static_cast<std::size_t>(rows * c.stride));
+  cpu::Attention<bf16>::row_dots(shape, rows, {half(at.out), width}, {half(at.dout), width}, dots.data());
+  const std::int64_t keys = width, values = width + c.kv_heads * c.head_dim;
+  cpu::Attention<bf16>::backward(
+      block, {{half(at.dout), width}, sums, dots.data()},
+      {{all.data(), c.stride}, {all.data() + keys, c.stride}, {all.data() + values, c.stride}});
+  std::transform(all.begin(), all.end(), half(at.dq), [](float x) { return static_cast<bf16>(x); });
+}
+
+void add(const void* a, const void* b, void* out, std::int64_t count, Stream) {
+  cpu::Vectors<bf16>::add(count, half(a), half(b), half(out));
+}
+void narrow(const float* in, void* out, std::int64_t count, Stream) {
+  std::transform(in, in + count, half(out), [](float x) { return static_cast<bf16>(x); });
+}
+void rms_norm_forward(NormSize size, const void* x, const void* weight, void* y, Stream) {
+  const cpu::NormShape shape{size.rows, 1, size.width, static_cast<double>(size.epsilon)};
+  cpu::RmsNorm<bf16>::forward(shape, {half(x), size.width}, half(weight), {half(y), size.width});
+}
+void rms_norm_backward(NormSize size, const NormBackward& at, Stream) {
+  const cpu::NormShape shape{size.rows, 1, size.width, static_cast<double>(size.epsilon)};
+  cpu::RmsNorm<bf16>::backward(shape, {half(at.x), size.width}, half(at.weight), {half(at.dy), size.width},
+                               {{half(at.dx), size.width}, at.dweight});
+}
+void swiglu_forward(SwigluSize size, const void* gate_up, void* act, Stream) {
+  cpu::Swiglu<bf16>::forward({size.rows, size.width}, half(gate_up), nullptr, half(act));
+}
+void swiglu_backward(SwigluSize size, const void* gate_up, const void* dact, void* dgate_up, Stream) {
+  cpu::Swiglu<bf16>::backward({size.rows, size.width}, half(gate_up), nullptr, half(dact),
+                              {half(dgate_up), nullptr});
+}
+void routed_swiglu_forward(RoutedSwiglu size, const void* gate_up, const float* factor, void* act, Stream) {
+  cpu::Swiglu<bf16>::forward({size.rows, size.width}, half(gate_up), factor, half(act));
+}
+void routed_swiglu_backward(RoutedSwiglu size, const RoutedSwigluBackward& at, Stream) {
+  cpu::Swiglu<bf16>::backward({size.rows, size.width}, half(at.gate_up), at.factor, half(at.dact),
+                              {half(at.dgate_up), at.dfactor});
+}
+
+void rope(RopeSize size, const float* cosines, const float* sines, void* x, Stream) {
+  const std::int64_t pairs = size.head_dim / 2;
+  for (std::int64_t row = 0; row < size.rows; ++row) {
+    for (std::int64_t i = 0; i < size.heads * pairs; ++i) {
+      bf16* low = half(x) + row * size.stride + i / pairs * size.head_dim + i % pairs;
+      const std::int64_t angle = row % size.length * pairs + i % pairs;
+      const float a = wide(low[0]), b = wide(low[pairs]), c = cosines[angle], s = sines[angle];
+      low[0] = static_cast<bf16>(a * c - b * s), low[pairs] = static_cast<bf16>(b * c + a * s);
+    }
+  }
+}
+void gather_rows(GatherSize size, const std::int32_t* index, const void* in, void* out, Stream) {
+  for (std::int64_t i = 0; i < size.rows; ++i)
+    std::copy_n(half(in) + index[i] * size.width, size.width, half(out) + i * size.width);
+}
+
+// Scores.
+namespace {
+cpu::VocabularyRange range_of(VocabularyPart part) {
+  return {part.rows, part.first, part.count, part.first + part.real};
+}
+cpu::SoftmaxPart<float>* parts_in(float* parts) {
+  return reinterpret_cast<cpu::SoftmaxPart<float>*>(parts);
+}
+}  // namespace
+void score_forward(VocabularyPart part, const std::int32_t* targets, const void* logits, float* parts,
+                   Stream) {
+  cpu::CrossEntropy<bf16>::forward(range_of(part), half(logits), targets, parts_in(parts));
+}
+void merge_scores(std::int64_t rows, std::int64_t ranks, const float* all, float* parts, Stream) {
+  std::copy_n(all, 3 * rows, parts);
+  for (std::int64_t r = 1; r < ranks; ++r) {
+    std::vector<float> other(all + 3 * r * rows, all + 3 * (r + 1) * rows);
+    cpu::CrossEntropy<bf16>::merge(rows, parts_in(other.data()), parts_in(parts));
+  }
+}
+void add_loss(std::int64_t rows, const float* parts, double scale, double* loss, Stream) {
+  std::vector<float> copy(parts, parts + 3 * rows), each(static_cast<std::size_t>(rows));
+  cpu::CrossEntropy<bf16>::loss(rows, parts_in(copy.data()), each.data());
+  for (const float one : each) *loss += scale * static_cast<double>(one);
+}
+void score_backward(VocabularyPart part, const ScoredRows& at, float scale, void* logits, Stream) {
+  std::vector<float> copy(at.parts, at.parts + 3 * part.rows);
+  cpu::CrossEntropy<bf16>::backward(range_of(part), {half(logits), at.targets, parts_in(copy.data())},
+                                    static_cast<double>(scale), half(logits));
+}
+
+void embedding_forward(TableSize size, const std::int32_t* tokens, const void* table, void* y, Stream) {
+  cpu::Embedding<bf16>::forward({size.rows, size.width, size.first, size.count}, tokens, half(table),
+                                half(y));
+}
+void embedding_backward(TableSize size, const std::int32_t* tokens, const void* dy, float* dtable, Stream) {
+  cpu::Embedding<bf16>::backward({size.rows, size.width, size.first, size.count}, tokens, half(dy), dtable);
+}
+void head_norm_forward(HeadNormSize size, const void* weight, void* x, Stream) {
+  const cpu::NormShape shape{size.rows, size.heads, size.width, static_cast<double>(size.epsilon)};
+  bf16* at = half(x) + size.column;
+  cpu::RmsNorm<bf16>::forward(shape, {at, size.stride}, half(weight), {at, size.stride});
+}
+void head_norm_backward(HeadNormSize size, const HeadNormBackward& b, Stream) {
+  const cpu::NormShape shape{size.rows, size.heads, size.width, static_cast<double>(size.epsilon)};
+  bf16* dy = half(b.dy) + size.column;
+  cpu::RmsNorm<bf16>::backward(shape, {half(b.x) + size.column, size.stride}, half(b.weight),
+                               {dy, size.stride}, {{dy, size.stride}, b.dweight});
+}
+
+void add_fp32(const float* x, float* y, std::int64_t count, Stream) {
+  cpu::accumulate(count, x, y);
+}
+void initial_normal(InitialKey key, const ElementRuns& runs, float* out, Stream) {
+  for (std::int64_t r = 0; r < runs.count; ++r) {
+    const ElementRun& run = runs.at[r];
+    cpu::Initial<float>::normal({key.seed, key.weight}, {run.global, 1, run.count, run.count}, key.deviation,
+                                out + run.local);
+  }
+}
+void fill_fp32(const ElementRuns& runs, float value, float* out, Stream) {
+  for (std::int64_t r = 0; r < runs.count; ++r) std::fill_n(out + runs.at[r].local, runs.at[r].count, value);
+}
+void sum_of_squares(const ElementRuns& runs, const float* x, double* sum, Stream) {
+  for (std::int64_t r = 0; r < runs.count; ++r)
+    *sum += cpu::Vectors<float>::sum_of_squares(runs.at[r].count, x + runs.at[r].local);
+}
+void pack_shared(const SharedRuns& runs, const float* x, float* pack, Stream) {
+  for (std::int64_t r = 0; r < runs.count; ++r)
+    std::copy_n(x + runs.at[r].local, runs.at[r].count, pack + runs.at[r].packed);
+}
+void sum_shared(const SharedRuns& runs, const float* all, float* x, Stream) {
+  for (std::int64_t r = 0; r < runs.count; ++r) {
+    const SharedRun& run = runs.at[r];
+    std::fill_n(x + run.local, run.count, 0.0f);
+    for (std::int64_t s = run.first; s < run.first + run.sharers; ++s)
+      cpu::accumulate(run.count, all + s * runs.packed + run.packed, x + run.local);
+  }
+}
+void clip_factor(const double* squares, double limit, float* factor, Stream) {
+  const double norm = std::sqrt(*squares);
+  *factor = limit > 0 && norm > limit ? static_cast<float>(limit / norm) : 1.0f;
+}
+void adamw_clipped(AdamWStep step, const float* factor, const AdamWRange& at, Stream) {
+  for (std::int64_t i = 0; i < at.count; ++i) {
+    const float g = at.gradient[i] * *factor;
+    float &m = at.first[i], &v = at.second[i], &w = at.master[i];
+    m = step.beta1 * m + (1 - step.beta1) * g, v = step.beta2 * v + (1 - step.beta2) * g * g;
+    const float update = m / step.correction1 / (std::sqrt(v / step.correction2) + step.epsilon);
+    w -= step.learning_rate * (update + step.weight_decay * w);
+    half(at.weight)[i] = static_cast<bf16>(w);
+  }
+}
+
+// Routing.
+namespace {
+cpu::RouterShape shape_of(RouterSize size) {
+  return {size.rows, size.experts, size.top_k, size.renormalise};
+}
+}  // namespace
+void router_forward(RouterSize size, const void* logits, const RouterChoice& choice, Stream) {
+  cpu::Router<bf16>::forward(shape_of(size), half(logits),
+                             {choice.probabilities, choice.experts, choice.weights});
+}
+// The slope stands for coefficient * experts / tokens.
+void router_backward(RouterSize size, const RouterChoice& choice, const float* dweights,
+                     const RouterBalance& balance, void* dlogits, Stream) {
+  const double coefficient = static_cast<double>(balance.slope) / static_cast<double>(size.experts);
+  cpu::Router<bf16>::backward(shape_of(size), {choice.probabilities, choice.experts, choice.weights},
+                              dweights, {balance.fractions, balance.sequences, 1, coefficient},
+                              half(dlogits));
+}
+void count_routes(RouterSize size, const std::int32_t* experts, const std::int32_t* sequences, float* counts,
+                  Stream) {
+  for (std::int64_t r = 0; r < size.rows * size.top_k; ++r)
+    ++counts[sequences[r / size.top_k] * size.experts + experts[r]];
+}
+void to_fractions(FractionSize size, float* counts, Stream) {
+  std::vector<double> all(counts, counts + size.sequences * size.experts);
+  if (size.pooled) cpu::Router<float>::pool({0, size.experts, 0, false}, all);
+  for (std::size_t i = 0; i < all.size(); ++i) counts[i] = static_cast<float>(all[i]) * size.share;
+}
+void add_balance_loss(RouterSize size, const float* probabilities, const RouterBalance& balance, double* loss,
+                      Stream) {
+  for (std::int64_t i = 0; i < size.rows * size.experts; ++i)
+    *loss += static_cast<double>(balance.slope * probabilities[i]) *
+             static_cast<double>(
+                 balance.fractions[balance.sequences[i / size.experts] * size.experts + i % size.experts]);
+}
+void order_routes(RouterSize size, const RouterChoice& choice, const RouteOrder& order, Stream) {
+  const std::int64_t all = size.rows * size.top_k;
+  std::int64_t at = 0;
+  for (std::int64_t expert = 0; expert < size.experts; ++expert) {
+    const std::int64_t first = at;
+    for (std::int64_t r = 0; r < all; ++r) {
+      if (choice.experts[r] != expert) continue;
+      order.route[at] = static_cast<std::int32_t>(r),
+      order.token[at] = static_cast<std::int32_t>(r / size.top_k);
+      order.place[r] = static_cast<std::int32_t>(at), order.factor[at++] = choice.weights[r];
+    }
+    order.counts[expert] = at - first;
+  }
+}
+void sum_routes(TokenSum size, const std::int32_t* place, const void* in, void* out, Stream) {
+  for (std::int64_t i = 0; i < size.tokens * size.width; ++i) {
+    float sum = 0;
+    for (std::int64_t k = 0; k < size.top_k; ++k)
+      sum += wide(half(in)[place[i / size.width * size.top_k + k] * size.width + i % size.width]);
+    half(out)[i] = static_cast<bf16>(sum);
+  }
+}
+void gather_fp32(std::int64_t count, const std::int32_t* index, const float* in, float* out, Stream) {
+  for (std::int64_t i = 0; i < count; ++i) out[i] = in[index[i]];
+}
+void move_rows(const RowMoves& moves, const void* in, void* out, Stream) {
+  for (std::int64_t m = 0; m < moves.count; ++m) {
+    const RowBlockMove& move = moves.at[m];
+    std::copy_n(static_cast<const char*>(in) + move.from * moves.bytes, move.rows * moves.bytes,
+                static_cast<char*>(out) + move.to * moves.bytes);
+  }
+}
+
+}  // namespace tw::gpu

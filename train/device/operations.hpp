@@ -1,0 +1,118 @@
+// Does what an operation of a Program says on the GPU of this rank. Everything is put on streams in the
+// Program's order and nothing waits for the GPU, but for the number of rows that experts get: dropless
+// routing decides it on the GPU, and the sizes of products and messages are the host's, so the host waits
+// once in each routed layer's forward.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <utility>
+
+#include "kernels/routing_ops.hpp"
+#include "train/device/states.hpp"
+#include "train/device/tensor.hpp"
+
+namespace tw::train {
+
+struct DeviceCall {
+  const Operands& io;
+  const LayerWork& work;
+  std::int32_t unit = 0, microbatch = 0;
+  std::vector<DeviceHandle> reads, writes;
+  bool last_reader = false;  // of reads[0], which may be written over
+
+  const Value& value(std::int16_t id) const { return work.operands.values[static_cast<std::size_t>(id)]; }
+  bool backward() const { return io.half != Half::forward; }
+};
+
+// The way of a layer's routed rows for one micro-batch.
+struct DeviceRoutes {
+  Block counts, route, token, place;         // as gpu::RouteOrder
+  Block factors;                             // of the rows here
+  Block factor_gradients;                    // on their way back
+  Ticket ready;                              // of factors and of their gradients
+  std::vector<std::int64_t> sent, received;  // rows to and from each rank of the experts
+  std::vector<std::int64_t> rows;            // of each expert here
+  std::vector<gpu::RowBlockMove> sorted;
+  const std::int64_t* counted = nullptr;  // page-locked copy of counts
+  gpu::Event there{false};                // when it is
+  std::int64_t total() const;             // rows here
+};
+
+class DeviceOperations {
+ public:
+  DeviceOperations(const View& view, Context& gpu, const Settings& settings, const Data& data);
+
+  void run(DeviceCall& call);
+  void forget(std::int32_t unit, std::int32_t microbatch) { routes_.erase({unit, microbatch}); }
+  DeviceUnit& state(std::int32_t unit) { return states_[static_cast<std::size_t>(unit)]; }
+  std::int64_t state_bytes() const;
+
+  // Tokens of all micro-batches of the next step, read from the data while the GPU works.
+  void fetch_tokens();
+  void send_tokens();
+  double* sums() const { return sums_.doubles(); }  // squares of gradients, loss of tokens, of balance
+  const Settings& settings() const { return settings_; }
+  const Data& data() const { return data_; }
+  std::int64_t step = 0;
+
+ private:
+  struct Parameter {
+    const void* value;
+    float* gradient;
+    const FlatWeight* flat;
+  };
+  Parameter parameter(const DeviceCall& call);
+  DeviceRoutes& routes(const DeviceCall& call) { return routes_[{call.unit, call.microbatch}]; }
+  gpu::Stream compute() const { return gpu_.lanes.compute(); }
+  DeviceHandle tensor(std::int64_t rows, std::int64_t width, gpu::Number number = gpu::Number::bf16);
+  // For compute, behind whoever writes it.
+  void* read(const DeviceHandle& value);
+  // reads[0] itself where nobody reads it later, else a copy.
+  DeviceHandle changeable(DeviceCall& call);
+  // Work on the network lane that reads and writes these.
+  Ticket on_network(std::initializer_list<Block*> blocks, const std::function<void(gpu::Stream)>& work);
+  const gpu::Peers& peers(Group group) { return gpu_.peers(Lanes::kNetwork, group); }
+  const std::int32_t* tokens(const DeviceCall& call, bool targets) const;
+  const std::int32_t* sequences(std::int64_t rows) const;
+
+  void norm(DeviceCall& call);
+  void head_norm(DeviceCall& call);
+  void rotate(DeviceCall& call);
+  void linear(DeviceCall& call);
+  void linear_of_experts(DeviceCall& call, const Parameter& w);
+  void activation(DeviceCall& call);
+  void add(DeviceCall& call);
+  void embed(DeviceCall& call);
+  void attention(DeviceCall& call);
+  void score(DeviceCall& call);
+  void merge_scores(DeviceCall& call);
+
+  void convert(DeviceCall& call);
+  void spread_heads(DeviceCall& call, bool to_heads);
+
+  gpu::RouterSize router(std::int64_t rows) const;
+  gpu::RouterBalance balance_of(const DeviceHandle& fractions, std::int64_t rows) const;
+  void choose(DeviceCall& call);
+  void balance(DeviceCall& call);
+  void permute(DeviceCall& call);
+  void permute_forward(DeviceCall& call);
+  void exchange_counts(DeviceRoutes& way, Group group);
+  void count_here(DeviceRoutes& way);
+  void dispatch(DeviceCall& call, bool to_experts);
+  void sort(DeviceCall& call, bool to_experts);
+  void unpermute(DeviceCall& call);
+
+  const View& view_;
+  Context& gpu_;
+  Settings settings_;
+  const Data& data_;
+  std::vector<DeviceUnit> states_;
+  std::map<std::pair<std::int32_t, std::int32_t>, DeviceRoutes> routes_;
+  std::int64_t rows_ = 0, length_ = 0, sequences_count_ = 0;  // of a micro-batch: tokens, of each sequence
+  std::vector<std::int32_t> fetched_;
+  gpu::HostBuffer host_tokens_;
+  Block tokens_, sums_, cosines_, sines_, back_sines_, sequences_;
+};
+
+}  // namespace tw::train

@@ -1,0 +1,236 @@
+// Routed layers: the choice of experts, and the way of the rows to them and back.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "kernels/backend/gpu/expert_products.hpp"
+#include "topology/check.hpp"
+#include "train/device/operations.hpp"
+
+namespace tw::train {
+namespace {
+
+std::int64_t sum_of(const std::vector<std::int64_t>& values) {
+  return std::accumulate(values.begin(), values.end(), std::int64_t{0});
+}
+
+}  // namespace
+
+std::int64_t DeviceRoutes::total() const {
+  return sum_of(rows);
+}
+
+gpu::RouterSize DeviceOperations::router(std::int64_t rows) const {
+  const Moe& moe = *view_.model().moe();
+  return {rows, moe.experts, moe.top_k, settings_.renormalise};
+}
+
+gpu::RouterBalance DeviceOperations::balance_of(const DeviceHandle& fractions, std::int64_t rows) const {
+  const double slope = settings_.balance / static_cast<double>(view_.global_batch()) *
+                       static_cast<double>(view_.model().moe()->experts) / static_cast<double>(view_.seq());
+  return {fractions->block.floats(), static_cast<float>(slope), sequences(rows)};
+}
+
+void DeviceOperations::choose(DeviceCall& call) {
+  if (!call.backward()) {
+    const DeviceHandle& logits = call.reads[0];
+    const void* in = read(logits);
+    const gpu::RouterSize size = router(logits->rows);
+    DeviceHandle out = tensor(size.rows, size.experts, gpu::Number::fp32);
+    out->experts = gpu_.memory.take(size.rows * size.top_k * 4);
+    out->weights = gpu_.memory.take(size.rows * size.top_k * 4);
+    gpu::router_forward(size, in, {out->block.floats(), out->experts.ints(), out->weights.floats()},
+                        compute());
+    call.writes[0] = std::move(out);
+    return;
+  }
+  const DeviceHandle &gradient = call.reads[0], &choice = call.reads[1], &fractions = call.reads[2];
+  const auto* weights = static_cast<const float*>(read(gradient));
+  read(choice), read(fractions);
+  call.writes[0] = tensor(choice->rows, choice->width);
+  gpu::router_backward(router(choice->rows),
+                       {choice->block.floats(), choice->experts.ints(), choice->weights.floats()}, weights,
+                       balance_of(fractions, choice->rows), call.writes[0]->data(), compute());
+}
+
+void DeviceOperations::balance(DeviceCall& call) {
+  const DeviceHandle& choice = call.reads[0];
+  const Group group = view_.group(call.io.group);
+  const gpu::RouterSize size = router(choice->rows);
+  DeviceHandle out = tensor(sequences_count_, size.experts, gpu::Number::fp32);
+  const auto share = static_cast<float>(1.0 / static_cast<double>(view_.seq() * size.top_k));
+  out->ready = on_network({&choice->block, &choice->experts, &out->block}, [&](gpu::Stream stream) {
+    float* counts = out->block.floats();
+    gpu::clear(counts, out->bytes(), stream);
+    gpu::count_routes(size, choice->experts.ints(), sequences(choice->rows), counts, stream);
+    if (group.size() > 1) peers(group).all_reduce({gpu::Number::fp32, out->size()}, counts, counts, stream);
+    gpu::to_fractions({sequences_count_, size.experts, share, settings_.balance_pooled}, counts, stream);
+    if (settings_.balance != 0)
+      gpu::add_balance_loss(size, choice->block.floats(), balance_of(out, choice->rows), sums() + 2, stream);
+  });
+  call.writes[0] = std::move(out);
+}
+
+void DeviceOperations::permute(DeviceCall& call) {
+  if (!call.backward()) return permute_forward(call);
+  DeviceRoutes& way = routes(call);
+  const DeviceHandle& gradient = call.reads[0];
+  const void* in = read(gradient);
+  gpu_.lanes.await(way.ready);
+  const auto rows = std::llround(call.value(call.io.writes[0]).rows);
+  const std::int64_t chosen = view_.model().moe()->top_k;
+  call.writes[0] = tensor(rows, gradient->width);
+  call.writes[1] = tensor(rows, chosen, gpu::Number::fp32);
+  gpu::sum_routes({rows, chosen, gradient->width}, way.place.ints(), in, call.writes[0]->data(), compute());
+  gpu::gather_fp32(rows * chosen, way.place.ints(), way.factor_gradients.floats(),
+                   call.writes[1]->block.floats(), compute());
+}
+
+void DeviceOperations::permute_forward(DeviceCall& call) {
+  const DeviceHandle &tokens = call.reads[0], &choice = call.reads[1];
+  const void* in = read(tokens);
+  read(choice);
+  const gpu::RouterSize size = router(tokens->rows);
+  const std::int64_t all = size.rows * size.top_k;
+  routes_.erase({call.unit, call.microbatch});  // of a forward that is replayed
+  DeviceRoutes& way = routes(call);
+  way.counts = gpu_.memory.take(size.experts * 8);
+  for (Block* each : {&way.route, &way.token, &way.place, &way.factors}) *each = gpu_.memory.take(all * 4);
+  gpu::order_routes(size, {choice->block.floats(), choice->experts.ints(), choice->weights.floats()},
+                    {static_cast<std::int64_t*>(way.counts.data()), way.route.ints(), way.token.ints(),
+                     way.place.ints(), way.factors.floats()},
+                    compute());
+  auto* counted = gpu_.staging.array<std::int64_t>(static_cast<std::size_t>(size.experts));
+  gpu::to_host(way.counts.data(), counted, size.experts * 8, compute());
+  way.counted = counted;
+  way.there.record(compute());
+  call.writes[0] = tensor(all, tokens->width);
+  gpu::gather_rows({all, tokens->width}, way.token.ints(), in, call.writes[0]->data(), compute());
+}
+
+// Where all experts are on this rank.
+void DeviceOperations::count_here(DeviceRoutes& way) {
+  if (!way.rows.empty()) return;
+  way.there.wait();
+  way.rows.assign(way.counted, way.counted + view_.model().moe()->experts);
+}
+
+void DeviceOperations::linear_of_experts(DeviceCall& call, const Parameter& w) {
+  DeviceRoutes& way = routes(call);
+  count_here(way);
+  const DeviceHandle& x = call.reads[0];
+  const std::int64_t out = w.flat->part.local_rows(), in = w.flat->part.column.room;
+  TW_CHECK(way.total() == x->rows);
+  const gpu::ExpertRows experts{out, in, way.rows};
+  const void* left = read(x);
+  if (call.io.half == Half::weight_gradient)
+    return gpu::expert_products(gpu_.blas, gpu::Product::wgrad, experts,
+                                {left, read(call.reads[1]), w.gradient});
+  const bool forward = call.io.half == Half::forward;
+  call.writes[0] = tensor(x->rows, forward ? out : in);
+  gpu::expert_products(gpu_.blas, forward ? gpu::Product::forward : gpu::Product::dgrad, experts,
+                       {left, w.value, call.writes[0]->data()});
+}
+
+// How many rows each rank's experts get from this one, and this rank's from each. Rows of one source come
+// together, by expert; `sorted` says where they go.
+void DeviceOperations::exchange_counts(DeviceRoutes& way, Group group) {
+  const auto n = static_cast<std::int64_t>(group.size());
+  const std::int64_t experts = view_.model().moe()->experts, local = experts / n;
+  Block in = gpu_.memory.take(experts * 8);
+  const std::vector<std::int64_t> bytes(group.size(), local * 8);
+  auto* received = gpu_.staging.array<std::int64_t>(static_cast<std::size_t>(experts));
+  on_network({&way.counts, &in}, [&](gpu::Stream stream) {
+    peers(group).all_to_all({way.counts.data(), bytes, in.data(), bytes}, stream);
+    gpu::to_host(in.data(), received, experts * 8, stream);
+    way.there.record(stream);
+  });
+  way.there.wait();
+  way.sent.assign(group.size(), 0), way.received.assign(group.size(), 0);
+  way.rows.assign(static_cast<std::size_t>(local), 0);
+  std::vector<std::int64_t> arrived;  // first row of each source's expert
+  std::int64_t first = 0;
+  for (std::int64_t e = 0; e < experts; ++e) {
+    way.sent[static_cast<std::size_t>(e / local)] += way.counted[e];
+    way.received[static_cast<std::size_t>(e / local)] += received[e];
+    way.rows[static_cast<std::size_t>(e % local)] += received[e];
+    arrived.push_back(first);
+    first += received[e];
+  }
+  std::int64_t to = 0;
+  for (std::int64_t e = 0; e < local; ++e) {
+    for (std::int64_t source = 0; source < n; ++source) {
+      const std::int64_t each = source * local + e;
+      if (received[each] > 0)
+        way.sorted.push_back({arrived[static_cast<std::size_t>(each)], to, received[each]});
+      to += received[each];
+    }
+  }
+}
+
+void DeviceOperations::dispatch(DeviceCall& call, bool to_experts) {
+  const Group group = view_.group(call.io.group);
+  DeviceRoutes& way = routes(call);
+  const DeviceHandle& x = call.reads[0];
+  const bool dispatches = call.io.what == Operator::dispatch, opens = dispatches && !call.backward();
+  gpu_.lanes.await(x->ready);
+  if (opens) exchange_counts(way, group);
+  const std::vector<std::int64_t>&out = to_experts ? way.sent : way.received,
+        &in = to_experts ? way.received : way.sent;
+  DeviceHandle y = tensor(sum_of(in), x->width);
+  const auto move = [&](const void* from, void* to, std::int64_t width, gpu::Stream stream) {
+    const auto bytes = [&](std::vector<std::int64_t> rows) {
+      for (std::int64_t& count : rows) count *= width;
+      return rows;
+    };
+    const std::vector<std::int64_t> out_bytes = bytes(out), in_bytes = bytes(in);
+    peers(group).all_to_all({from, out_bytes, to, in_bytes}, stream);
+  };
+  Block& values = opens ? way.factors : way.factor_gradients;
+  Block moved;
+  if (dispatches) moved = gpu_.memory.take(sum_of(in) * 4);
+  y->ready = on_network({&x->block, &y->block, &values, &moved}, [&](gpu::Stream stream) {
+    move(x->data(), y->data(), x->width * 2, stream);
+    if (dispatches) move(values.data(), moved.data(), 4, stream);
+  });
+  if (dispatches) values = std::move(moved), way.ready = y->ready;
+  call.writes[0] = std::move(y);
+}
+
+// By expert, and in the order of arrival within one.
+void DeviceOperations::sort(DeviceCall& call, bool to_experts) {
+  DeviceRoutes& way = routes(call);
+  const DeviceHandle& x = call.reads[0];
+  auto* moves = gpu_.staging.array<gpu::RowBlockMove>(way.sorted.size());
+  std::copy(way.sorted.begin(), way.sorted.end(), moves);
+  if (!to_experts) {
+    for (std::size_t i = 0; i < way.sorted.size(); ++i) std::swap(moves[i].from, moves[i].to);
+  }
+  const auto count = static_cast<std::int64_t>(way.sorted.size());
+  const void* in = read(x);
+  call.writes[0] = tensor(x->rows, x->width);
+  gpu::move_rows({moves, count, x->width * 2}, in, call.writes[0]->data(), compute());
+  if (call.io.what != Operator::sort) return;
+  Block& values = call.backward() ? way.factor_gradients : way.factors;
+  gpu_.lanes.await(way.ready);
+  Block moved = gpu_.memory.take(x->rows * 4);
+  gpu::move_rows({moves, count, 4}, values.data(), moved.data(), compute());
+  values = std::move(moved);
+}
+
+void DeviceOperations::unpermute(DeviceCall& call) {
+  DeviceRoutes& way = routes(call);
+  const DeviceHandle& x = call.reads[0];
+  const void* in = read(x);
+  const std::int64_t chosen = view_.model().moe()->top_k;
+  if (call.backward()) {
+    call.writes[0] = tensor(x->rows * chosen, x->width);
+    return gpu::gather_rows({x->rows * chosen, x->width}, way.token.ints(), in, call.writes[0]->data(),
+                            compute());
+  }
+  const auto rows = std::llround(call.value(call.io.writes[0]).rows);
+  call.writes[0] = tensor(rows, x->width);
+  gpu::sum_routes({rows, chosen, x->width}, way.place.ints(), in, call.writes[0]->data(), compute());
+}
+
+}  // namespace tw::train
