@@ -36,6 +36,7 @@ struct NormBackward {
   const void *x, *weight, *dy;
   void* dx;
   float* dweight;
+  const void* also = nullptr;  // added to dx: another gradient of x
 };
 void rms_norm_backward(NormSize size, const NormBackward& at, Stream stream);
 

@@ -74,9 +74,10 @@ __global__ void __launch_bounds__(512) norm_backward(NormSize size, NormBackward
       const std::int64_t i = threadIdx.x + o * static_cast<std::int64_t>(blockDim.x);
       if (i >= packs) continue;
       const Pack8 w = load8(weight, i);
-      Pack8 out;
+      Pack8 out = {};
+      if (at.also != nullptr) out = load8(static_cast<const Bf16*>(at.also), row + i);
       for (int j = 0; j < kPack; ++j) {
-        out.v[j] = scale * (w.v[j] * held_g[o].v[j] - held_x[o].v[j] * share);
+        out.v[j] += scale * (w.v[j] * held_g[o].v[j] - held_x[o].v[j] * share);
         dw[o].v[j] += held_g[o].v[j] * held_x[o].v[j] * scale;
       }
       store8(dx, row + i, out);

@@ -172,6 +172,37 @@ __global__ void head_norm_bwd(HeadNormSize size, HeadNormBackward b) {
   for (std::int64_t i = threadIdx.x; i < size.width; i += blockDim.x) atomicAdd(b.dweight + i, dweight[i]);
 }
 
+// A block per row; a thread keeps kOwned packs of it between the two passes.
+template <int kOwned>
+__global__ void __launch_bounds__(512) add_norm(NormSize size, AddNorm at) {
+  const auto *a = static_cast<const Bf16*>(at.a), *b = static_cast<const Bf16*>(at.b),
+             *weight = static_cast<const Bf16*>(at.weight);
+  const std::int64_t packs = size.width / kPack, row = static_cast<std::int64_t>(blockIdx.x) * packs;
+  Pack8 held[kOwned];
+  float squares = 0;
+#pragma unroll
+  for (int o = 0; o < kOwned; ++o) {
+    const std::int64_t i = threadIdx.x + o * static_cast<std::int64_t>(blockDim.x);
+    if (i >= packs) continue;
+    const Pack8 other = load8(b, row + i);
+    held[o] = load8(a, row + i);
+    for (int j = 0; j < kPack; ++j) {
+      held[o].v[j] = __bfloat162float(__float2bfloat16(held[o].v[j] + other.v[j]));
+      squares += held[o].v[j] * held[o].v[j];
+    }
+    store8(static_cast<Bf16*>(at.sum), row + i, held[o]);
+  }
+  const float scale = rsqrtf(block_sum(squares) / static_cast<float>(size.width) + size.epsilon);
+#pragma unroll
+  for (int o = 0; o < kOwned; ++o) {
+    const std::int64_t i = threadIdx.x + o * static_cast<std::int64_t>(blockDim.x);
+    if (i >= packs) continue;
+    const Pack8 w = load8(weight, i);
+    for (int j = 0; j < kPack; ++j) held[o].v[j] *= scale * w.v[j];
+    store8(static_cast<Bf16*>(at.y), row + i, held[o]);
+  }
+}
+
 __global__ void add_floats(const float* x, float* y, std::int64_t packs) {
   for (std::int64_t i = thread_of_all(); i < packs; i += all_threads()) {
     const Pack8 a = load8(x, i);
@@ -327,6 +358,19 @@ void head_norm_backward(HeadNormSize size, const HeadNormBackward& at, Stream st
   head_norm_bwd<<<blocks_for(size.rows * size.heads * 32), kThreads,
                   static_cast<unsigned>(size.width) * sizeof(float), stream>>>(size, at);
   launched("head_norm_backward");
+}
+
+void add_norm_forward(NormSize size, const AddNorm& at, Stream stream) {
+  const std::int64_t packs = size.width / kPack, whole = (packs + 31) / 32 * 32;
+  const int threads = static_cast<int>(whole < 64 ? 64 : whole > 512 ? 512 : whole);
+  const auto run = [&](auto kernel) {
+    kernel<<<static_cast<unsigned>(size.rows), threads, 0, stream>>>(size, at);
+  };
+  if (packs <= threads)
+    run(add_norm<1>);
+  else
+    packs <= 2 * threads ? run(add_norm<2>) : run(add_norm<4>);
+  launched("add_norm_forward");
 }
 
 void add_fp32(const float* x, float* y, std::int64_t count, Stream stream) {

@@ -47,6 +47,13 @@ struct HeadNormBackward {
 };
 void head_norm_backward(HeadNormSize size, const HeadNormBackward& at, Stream stream);
 
+// sum = a + b, and y its norm, in one pass.
+struct AddNorm {
+  const void *a, *b, *weight;
+  void *sum, *y;
+};
+void add_norm_forward(NormSize size, const AddNorm& at, Stream stream);
+
 void add_fp32(const float* x, float* y, std::int64_t count, Stream stream);  // y += x
 
 // Neighbouring elements of a piece of a weight, which begins at `global` of the whole weight. Arrays of

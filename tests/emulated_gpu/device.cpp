@@ -35,7 +35,7 @@ HostBuffer::~HostBuffer() {
   std::free(data_);
 }
 
-OwnedStream::OwnedStream() = default;
+OwnedStream::OwnedStream(bool) {}
 OwnedStream::~OwnedStream() = default;
 void OwnedStream::wait() const {}
 Event::Event(bool) {}

@@ -119,10 +119,15 @@ void rms_norm_forward(NormSize size, const void* x, const void* weight, void* y,
   const cpu::NormShape shape{size.rows, 1, size.width, static_cast<double>(size.epsilon)};
   cpu::RmsNorm<bf16>::forward(shape, {half(x), size.width}, half(weight), {half(y), size.width});
 }
-void rms_norm_backward(NormSize size, const NormBackward& at, Stream) {
+void rms_norm_backward(NormSize size, const NormBackward& at, Stream stream) {
   const cpu::NormShape shape{size.rows, 1, size.width, static_cast<double>(size.epsilon)};
   cpu::RmsNorm<bf16>::backward(shape, {half(at.x), size.width}, half(at.weight), {half(at.dy), size.width},
                                {{half(at.dx), size.width}, at.dweight});
+  if (at.also != nullptr) add(at.dx, at.also, at.dx, size.rows * size.width, stream);
+}
+void add_norm_forward(NormSize size, const AddNorm& at, Stream stream) {
+  add(at.a, at.b, at.sum, size.rows * size.width, stream);
+  rms_norm_forward(size, at.sum, at.weight, at.y, stream);
 }
 void swiglu_forward(SwigluSize size, const void* gate_up, void* act, Stream) {
   cpu::Swiglu<bf16>::forward({size.rows, size.width}, half(gate_up), nullptr, half(act));

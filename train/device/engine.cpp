@@ -188,6 +188,7 @@ bool DeviceEngine::waits_for_network(const Step& step, const Call& call) const {
 }
 
 void DeviceEngine::flush() {
+  operations_.settle();
   if (!held_) return;
   gpu_.lanes.work_of(held_step_);
   operations_.run(*held_);
@@ -195,19 +196,28 @@ void DeviceEngine::flush() {
   held_.reset();
 }
 
+// The next operation of the list, where it runs on compute too.
+const Operands* DeviceEngine::after(const Step& step, const Call& call) const {
+  const OpList& ops = step.backward ? call.work.backward : call.work.forward;
+  const auto next = static_cast<std::size_t>(step.op) + 1;
+  if (next >= ops.size() || ops[next].stream != Stream::compute) return nullptr;
+  return &(step.backward ? call.work.operands.backward : call.work.operands.forward)[next];
+}
+
 void DeviceEngine::op(const Step& step, Call& call) {
   const bool network = op_of(step, view_.units()).stream == Stream::network;
-  if (!network) flush();
+  if (!network && !operations_.joins(call)) flush();
   const std::int16_t first = call.io.reads.empty() ? std::int16_t{-1} : call.io.reads[0];
   call.last_reader = first >= 0 && std::find(step.frees.begin(), step.frees.end(), first) != step.frees.end();
   if (waits_for_network(step, call)) {
     held_.emplace(call), held_step_ = &step;
     return;
   }
+  if (!network) call.next = after(step, call);
   gpu_.lanes.work_of(&step);
   operations_.run(call);
   done(step);
-  flush();
+  if (network) flush();
 }
 
 void DeviceEngine::send(const Step& step, const Value& value, std::int32_t boundary) {

@@ -69,6 +69,7 @@ class DeviceEngine {
   std::int32_t lane_of(const Channel& channel) const { return channels_.at(channel.key()); }
   std::vector<Rank> holders(std::int32_t unit) const;
   bool waits_for_network(const Step& step, const Call& call) const;
+  const Operands* after(const Step& step, const Call& call) const;
   void flush();
   void done(const Step& step);
   void play(const Step& step);

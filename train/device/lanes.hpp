@@ -46,7 +46,7 @@ class Lanes {
     const Step* step;
   };
   struct Lane {
-    gpu::OwnedStream stream;
+    gpu::OwnedStream stream{true};
     std::int64_t issued = 0, awaited = 0;
     std::deque<Open> open;  // not yet awaited
   };
@@ -54,7 +54,7 @@ class Lanes {
   const Lane& at(std::int32_t lane) const { return *places_[static_cast<std::size_t>(lane)]; }
 
   gpu::OwnedStream compute_;
-  gpu::Event behind_{false};
+  gpu::Event behind_{false}, begun_{false};
   std::list<Lane> lanes_;
   std::vector<Lane*> places_;
   std::vector<gpu::Event> spare_;

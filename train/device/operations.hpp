@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "kernels/routing_ops.hpp"
@@ -19,7 +20,8 @@ struct DeviceCall {
   const LayerWork& work;
   std::int32_t unit = 0, microbatch = 0;
   std::vector<DeviceHandle> reads, writes;
-  bool last_reader = false;  // of reads[0], which may be written over
+  bool last_reader = false;        // of reads[0], which may be written over
+  const Operands* next = nullptr;  // the operation that follows at once, where there is one
 
   const Value& value(std::int16_t id) const { return work.operands.values[static_cast<std::size_t>(id)]; }
   bool backward() const { return io.half != Half::forward; }
@@ -44,6 +46,11 @@ class DeviceOperations {
   DeviceOperations(const View& view, Context& gpu, const Settings& settings, const Data& data);
 
   void run(DeviceCall& call);
+  // A sum and its norm, and the backward of a norm and the sum with another gradient, are one kernel: the
+  // first is put off until the second comes. Whatever else comes has it done first.
+  bool put_off() const { return put_off_.has_value(); }
+  bool joins(const DeviceCall& call) const { return put_off() && put_off_->next == &call.io; }
+  void settle();
   void forget(std::int32_t unit, std::int32_t microbatch) { routes_.erase({unit, microbatch}); }
   DeviceUnit& state(std::int32_t unit) { return states_[static_cast<std::size_t>(unit)]; }
   std::int64_t state_bytes() const;
@@ -76,6 +83,10 @@ class DeviceOperations {
   const std::int32_t* tokens(const DeviceCall& call, bool targets) const;
   const std::int32_t* sequences(std::int64_t rows) const;
 
+  void run_now(DeviceCall& call);
+  void join(DeviceCall& call);
+  void add_and_norm(DeviceCall& call);
+  void norm_backward_and_sum(DeviceCall& call);
   void norm(DeviceCall& call);
   void head_norm(DeviceCall& call);
   void rotate(DeviceCall& call);
@@ -108,6 +119,7 @@ class DeviceOperations {
   Settings settings_;
   const Data& data_;
   std::vector<DeviceUnit> states_;
+  std::optional<DeviceCall> put_off_;
   std::map<std::pair<std::int32_t, std::int32_t>, DeviceRoutes> routes_;
   std::int64_t rows_ = 0, length_ = 0, sequences_count_ = 0;  // of a micro-batch: tokens, of each sequence
   std::vector<std::int32_t> fetched_;

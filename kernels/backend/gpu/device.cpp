@@ -101,8 +101,10 @@ HostBuffer::~HostBuffer() {
   cudaFreeHost(data_);
 }
 
-OwnedStream::OwnedStream() {
-  CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+OwnedStream::OwnedStream(bool urgent) {
+  int least = 0, most = 0;
+  CUDA_CHECK(cudaDeviceGetStreamPriorityRange(&least, &most));
+  CUDA_CHECK(cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, urgent ? most : least));
 }
 OwnedStream::~OwnedStream() {
   cudaStreamDestroy(stream_);

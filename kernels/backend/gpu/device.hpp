@@ -57,7 +57,7 @@ class HostBuffer {
 
 class OwnedStream {
  public:
-  OwnedStream();
+  explicit OwnedStream(bool urgent = false);  // urgent: its kernels are begun before others that wait
   ~OwnedStream();
   OwnedStream(const OwnedStream&) = delete;
   OwnedStream& operator=(const OwnedStream&) = delete;
