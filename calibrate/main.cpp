@@ -157,6 +157,7 @@ class Run {
       if (wire.hosts == 1) continue;
       row.nodes = row.collective == Collective::send ? 2 : wire.hosts;
       row.inter = node.nic_rate * (static_cast<double>(node.nics) / node.gpus);
+      row.inter_latency = node.nic_latency + cluster_.network.switch_latency;
     }
     return rows;
   }
@@ -169,7 +170,7 @@ class Run {
     file.command = fmt::format("mpirun -n {} trainwright-calibrate --device cpu --cluster {}",
                                process_.size(), options_.cluster);
     file.source = "measured in the trainer's own steps on all ranks at once; each curve names its rows";
-    if (!base_) file.host.context = context_;
+    file.host.context = context_;
     drop_link_points(file);
     write_file(options_.out, to_json(file).dump());
     fmt::print("{}\n", options_.out);

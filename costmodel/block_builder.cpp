@@ -103,12 +103,13 @@ std::int16_t Builder::new_bytes(std::string_view name, std::int64_t bytes, bool 
 }
 
 // An operation that the closed form prices as nothing: a slice, a sum of a few counts.
-std::int16_t Builder::free_op(OpList& list, std::string_view name, Stream stream, const Operands& operands) {
+std::int16_t Builder::free_op(OpList& list, std::string_view name, Stream stream, const Operands& operands,
+                              Term term) {
   if (!input_.operands) return -1;
   Op op;
   op.name = name;
   op.work = Elementwise{Bytes(0)};
-  op.term = Term::elementwise;
+  op.term = term;
   op.stream = stream;
   op.launches = 0;
   return push(list, op, {}, operands);

@@ -134,7 +134,7 @@ std::int16_t Builder::linear_ops(const Node& node, GemmPass pass, OpList& list, 
 
 // Ring attention (Liu et al. 2023, arXiv 2310.01889): each hop travels beside a block, and the last
 // block needs the last hop: max(blocks - 1, hops) + 1 block, forward. Backward, the gradients of K and
-// V travel one block behind, so that what follows waits for the ring.
+// V travel one block behind, so that what follows waits for the ring; they are sums over ranks.
 Builder::Ready Builder::attention_ops(const Node& node, OpList& list, const Ready& after, bool backward,
                                       Term term) {
   const AttentionSpec& spec = node.attention;
@@ -153,7 +153,8 @@ Builder::Ready Builder::attention_ops(const Node& node, OpList& list, const Read
     hop.name = spec.name;
     hop.term = Term::cp;
     hop.stream = Stream::network;
-    hop.work = RingWork{attention_group(bit(Dim::cp)), spec.hop * (backward ? 2 : 1), spec.ring_hops};
+    const int gradients = *kernels().wide_sums ? 2 : 1;
+    hop.work = RingWork{attention_group(bit(Dim::cp)), spec.hop * (backward ? 1 + gradients : 1), spec.ring_hops};
     hop.launches = static_cast<std::int16_t>(spec.ring_hops);
     ring = push(list, hop, after.before, values.ring);
   }
@@ -164,7 +165,7 @@ Builder::Ready Builder::attention_ops(const Node& node, OpList& list, const Read
   push(list, others, after.before, values.others);
   if (!backward) return {{push(list, op, {ring}, values.last)}, -1, values.made};
   const std::int16_t last = push(list, op, {}, values.last);
-  free_op(list, spec.name, Stream::network, values.home);
+  free_op(list, spec.name, Stream::network, values.home, Term::cp);
   return {{last, ring}, -1, values.made};
 }
 

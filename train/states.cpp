@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "topology/check.hpp"
 #include "train/tensor.hpp"
@@ -133,23 +134,37 @@ void UnitState<T>::reduce(Messages& messages) {
   }
 }
 
+// One all-reduce for each set of sharers, of what they share and nothing else; where that lies in the
+// pieces of others, of nothing.
 template <class T>
 void UnitState<T>::sum_shared(Messages& messages) {
   for (std::size_t s = 0; s < 2; ++s) {
     const FlatScope& scope = flat_.scopes[s];
     if (!scope.shared || scope.cuts.size() == 1) continue;
-    const std::span<Sum> reduced = this->reduced(s);
-    std::vector<Sum> all(reduced.size() * scope.cuts.size());
-    messages.all_gather(scope.cuts, reduced.data(), scope.piece * static_cast<std::int64_t>(sizeof(Sum)),
-                        all.data());
+    std::map<std::pair<std::size_t, std::size_t>, std::vector<std::span<Sum>>> of_sharers;
     for (std::size_t w = 0; w < scope.weights.size(); ++w) {
+      for (const Run& run : scope.runs[w]) {
+        if (run.sharers > 1) of_sharers[{run.sharers_first, run.sharers}];
+      }
       visit_piece(s, w, [&](const Run& run, std::int64_t local, std::int64_t, std::int64_t count) {
         if (run.sharers == 1) return;
-        std::fill_n(reduced.begin() + local, count, Sum(0));
-        for (std::size_t r = run.sharers_first; r < run.sharers_first + run.sharers; ++r)
-          cpu::accumulate(count, all.data() + r * reduced.size() + local, reduced.data() + local);
+        of_sharers[{run.sharers_first, run.sharers}].push_back(reduced(s).subspan(at(local), at(count)));
       });
     }
+    for (const auto& [sharers, shared] : of_sharers)
+      sum_together(messages, Group(scope.cuts).subspan(sharers.first, sharers.second), shared);
+  }
+}
+
+template <class T>
+void UnitState<T>::sum_together(Messages& messages, Group group, const std::vector<std::span<Sum>>& parts) {
+  std::vector<Sum> packed;
+  for (const std::span<Sum> part : parts) packed.insert(packed.end(), part.begin(), part.end());
+  messages.all_reduce(group, packed.data(), static_cast<std::int64_t>(packed.size()));
+  auto from = packed.begin();
+  for (const std::span<Sum> part : parts) {
+    std::copy_n(from, part.size(), part.begin());
+    from += static_cast<std::ptrdiff_t>(part.size());
   }
 }
 

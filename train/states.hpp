@@ -64,6 +64,7 @@ class UnitState {
   }
   std::span<Sum> reduced(std::size_t scope) { return field(scope, Field::gradient); }
   std::span<const Sum> reduced(std::size_t scope) const { return field(scope, Field::gradient); }
+  static void sum_together(Messages& messages, Group group, const std::vector<std::span<Sum>>& parts);
   void initialise(const Settings& settings);
   T* own(std::size_t scope);
 

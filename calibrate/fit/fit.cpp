@@ -14,13 +14,14 @@ constexpr double kSoft = 0.02;      // below it a residual counts squared: repea
 constexpr double kNormal95 = 1.96;  // standard deviations of a normal distribution's 95 %
 
 double residual(const FitRow& row) {
-  return std::log(row.predict() / row.measured);
+  return std::log((row.predict() + row.floor) / (row.measured + row.floor));
 }
 
 double loss(const std::vector<FitRow>& rows, std::size_t left_out) {
   double sum = 0;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (i != left_out) sum += std::hypot(residual(rows[i]), kSoft);
+    const double weight = rows[i].measured / (rows[i].measured + rows[i].floor);
+    if (i != left_out) sum += weight * std::hypot(residual(rows[i]), kSoft);
   }
   return sum;
 }

@@ -15,6 +15,7 @@ struct FitRow {
   std::string at;
   double measured = 0;
   std::function<double()> predict;  // with the parameters' current targets
+  double floor = 0;                 // seconds: a row counts by how far it stands above
 };
 
 // Rows with a use other than "fit" judge it: then these are the rows left out, and the points stay in their

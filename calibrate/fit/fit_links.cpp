@@ -11,7 +11,9 @@ namespace {
 
 // Published runs of one collective on two clusters of the same GPU differ by this much.
 constexpr double kLeastSpread = 0.05;
-constexpr Seconds kWireLatency = Seconds(1.3e-6);  // one InfiniBand message, taken for the fitted rows
+// On a CPU, of the longest exchange, which is one layer's gradients: what is much shorter is noise of the
+// system, and a thousandth of a step.
+constexpr double kTooShort = 0.01;
 
 const Algorithm& algorithm_named(std::string_view name) {
   for (const Algorithm* each : all_collectives()) {
@@ -30,7 +32,7 @@ CollectiveCall call_of(const CollectiveRow& row, BytesPerSec copy_rate) {
   call.links.ranks_per_node = row.ranks / row.nodes;
   call.links.intra = row.intra * *row.link_scale;
   call.links.inter = *row.inter;
-  call.links.inter_latency = kWireLatency;
+  call.links.inter_latency = *row.inter_latency;
   return call;
 }
 
@@ -51,16 +53,30 @@ struct Selection {
 
 using Rows = std::vector<CollectiveRow>;
 
+bool on_cpu(const CalibrationFile& file) {
+  return file.device.architecture == "cpu";
+}
+
+Seconds longest(const Rows& rows, const Selection& wanted) {
+  Seconds most(0);
+  for (const CollectiveRow& row : rows) {
+    if (row.algorithm == wanted.algorithm && (row.nodes > 1) == wanted.network) most = std::max(most, row.time);
+  }
+  return most;
+}
+
 void add_rows(const CalibrationFile& file, const Rows& rows, const Selection& wanted, FitRows& out) {
+  const double too_short = on_cpu(file) ? kTooShort * longest(rows, wanted).value : 0;
   for (const CollectiveRow& row : rows) {
     if (row.use == "check" || row.algorithm != wanted.algorithm || (row.nodes > 1) != wanted.network)
       continue;
     const Algorithm& algorithm = algorithm_named(row.algorithm);
     const CollectiveCall call = call_of(row, file.elementwise.rate);
     const Seconds floor = wanted.floor;
-    out.add(row.use, {label(row), row.time.value, [&file, &algorithm, call, floor] {
-                        return std::max(floor, algorithm.time(call, file.links)).value;
-                      }});
+    const auto predict = [&file, &algorithm, call, floor] {
+      return std::max(floor, algorithm.time(call, file.links)).value;
+    };
+    out.add(row.use, {label(row), row.time.value, predict, too_short});
   }
 }
 
@@ -108,7 +124,7 @@ void fit_link(CalibrationFile& file, LinkCurve& curve, const Rates& rows, Select
       {&curve.efficiency, 0.2, 0.97},
       {&curve.ramp.value, us / 100, 1000 * us},
       {&curve.power, 0.2, 0.95},
-      {&curve.base.value, us, (file.device.architecture == "cpu" ? 2000 : 60) * us}};
+      {&curve.base.value, us, (on_cpu(file) ? 2000 : 60) * us}};
   // One shape of group says nothing of the latency per hop: then it is stated in the file.
   if (wanted.algorithm == "tree") parameters.push_back({&curve.hop.value, us / 10, 40 * us});
   fit_curve(parameters, all, kLeastSpread, curve.evidence);

@@ -48,6 +48,7 @@ struct CollectiveRow {
   std::int32_t ranks = 0, nodes = 1;
   BytesPerSec intra;
   Defaulted<BytesPerSec> inter;
+  Defaulted<Seconds> inter_latency{Seconds(1.3e-6)};  // of one message between nodes; left out: InfiniBand's
   Defaulted<double> link_scale{1.0};
   Defaulted<BytesPerSec> copy_rate;  // of its memory; left out: the calibration's
   Bytes bytes;
@@ -56,7 +57,7 @@ struct CollectiveRow {
   Defaulted<double> spread{0};
   Defaulted<std::int32_t> samples{0};
 };
-TW_DESCRIBE(CollectiveRow, use, algorithm, gpu, collective, ranks, nodes, intra, inter, link_scale, copy_rate,
+TW_DESCRIBE(CollectiveRow, use, algorithm, gpu, collective, ranks, nodes, intra, inter, inter_latency, link_scale, copy_rate,
             bytes, time, source, spread, samples);
 
 // How far loads of ranks of ep lay from their mean, over that mean: the mean of |deviation| of a launch.

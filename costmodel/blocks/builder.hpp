@@ -199,7 +199,8 @@ class Builder {
                 Term term);
   std::int16_t new_value(const TensorSpec& spec, bool gradient = false);
   std::int16_t new_bytes(std::string_view name, std::int64_t bytes, bool gradient = false);
-  std::int16_t free_op(OpList& list, std::string_view name, Stream stream, const Operands& operands);
+  std::int16_t free_op(OpList& list, std::string_view name, Stream stream, const Operands& operands,
+                       Term term = Term::elementwise);
   std::int16_t value_of(TensorId id) const { return at(id).ready.value; }
   std::int16_t read_again(TensorId id);
   SmallList<RowBlock, 3> row_blocks(const LinearSpec& spec, std::int64_t counted) const;

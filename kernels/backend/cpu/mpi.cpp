@@ -91,6 +91,7 @@ class MpiMessages final : public Messages {
   }
 
   void send(Rank to, std::int32_t tag, const void* data, std::int64_t bytes) override {
+    forget_sent();
     const char* from = static_cast<const char*>(data);
     Sent& sent = sends_.emplace_back(Sent{{from, from + bytes}, MPI_REQUEST_NULL});
     MPI_CHECK(MPI_Isend(sent.data.data(), narrow(bytes), MPI_BYTE, to.value(), tag, world_, &sent.request));
@@ -109,6 +110,14 @@ class MpiMessages final : public Messages {
     MPI_Request request;
   };
 
+  // What has left needs its copy no more.
+  void forget_sent() {
+    sends_.remove_if([](Sent& sent) {
+      int done = 0;
+      MPI_CHECK(MPI_Test(&sent.request, &done, MPI_STATUS_IGNORE));
+      return done != 0;
+    });
+  }
   static void copy(void* to, const void* from, std::int64_t bytes) {
     if (bytes > 0 && to != from) std::memcpy(to, from, static_cast<std::size_t>(bytes));
   }
@@ -155,9 +164,20 @@ MPI_Comm of_this_host() {
   return host;
 }
 
+// Open MPI puts large messages over TCP in one piece each. What grants the next message of the other
+// direction then waits behind such a piece on the same connection, and an exchange takes turns: 0.63 of the
+// rate instead of 0.94, at random (two hosts at 200 Mbit/s, all-reduce of 192 KiB to 11 MiB). Sent in
+// fragments it does not. And a message above the eager limit (64 KiB) goes only while its sender is in MPI:
+// what one stage sends another must not wait for the sender's next message. Settings of the user's stand.
+void let_messages_go() {
+  setenv("OMPI_MCA_btl_tcp_flags", "send,inplace,need-ack,need-csum", 0);
+  setenv("OMPI_MCA_btl_tcp_eager_limit", "4194304", 0);
+}
+
 }  // namespace
 
 MpiProcess::MpiProcess(int& argc, char**& argv) {
+  let_messages_go();
   MPI_CHECK(MPI_Init(&argc, &argv));
   MPI_CHECK(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
 }
