@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
 
@@ -173,9 +174,22 @@ double Confirmed::regret() const {
   return validate::top1_regret(all.predicted, all.measured).value_or(0);
 }
 
-std::optional<double> Confirmed::kendall_tau() const {
-  const Times all = times();
-  return validate::kendall_tau(validate::count_pairs(all.predicted, all.measured));
+Confirmed::Order Confirmed::order() const {
+  Order out;
+  validate::PairCounts counts;
+  for (std::size_t i = 0; i < layouts.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      const ConfirmedLayout &a = layouts[i], &b = layouts[j];
+      if (!a.measured || !b.measured) continue;
+      ++out.pairs;
+      if (!a.told_apart(b)) continue;
+      ++out.told_apart;
+      counts += validate::count_pairs(std::array{a.predicted.cost.step_seconds, b.predicted.cost.step_seconds},
+                                      std::array{a.measured->median_s, b.measured->median_s});
+    }
+  }
+  out.kendall_tau = validate::kendall_tau(counts);
+  return out;
 }
 
 // The mean of the last fifth of the steps below that of the first.

@@ -33,6 +33,10 @@ struct ConfirmedLayout {
   std::optional<Measured> measured;
   std::string failed;  // why it has none
   double ratio() const { return predicted.cost.step_seconds / measured->median_s; }
+  // The steps of one run take longer than those of the other: their 10th to 90th percentiles lie apart.
+  bool told_apart(const ConfirmedLayout& other) const {
+    return measured->p90_s < other.measured->p10_s || other.measured->p90_s < measured->p10_s;
+  }
 };
 
 struct Times {
@@ -45,7 +49,11 @@ struct Confirmed {
 
   double mean_error() const;  // of those measured, relative
   double regret() const;      // measured time of the predicted best over the best, less 1
-  std::optional<double> kendall_tau() const;
+  struct Order {
+    std::optional<double> kendall_tau;  // over the pairs of layouts that their runs tell apart
+    std::int32_t pairs = 0, told_apart = 0;
+  };
+  Order order() const;
   Times times() const;  // of those measured
   bool losses_fall() const;
   bool all_ran() const;

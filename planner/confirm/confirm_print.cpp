@@ -63,7 +63,12 @@ std::string terms_text(const ConfirmedLayout& first, int width) {
 std::string verdict(const Confirmed& r) {
   std::string out = fmt::format("mean error of the step time {:.1f}%", 100 * r.mean_error());
   out += fmt::format("; the plan's first is {:.1f}% behind the fastest measured", 100 * r.regret());
-  if (const auto tau = r.kendall_tau()) out += fmt::format("; order: Kendall's tau {:.2f}", *tau);
+  const Confirmed::Order order = r.order();
+  if (order.kendall_tau)
+    out += fmt::format("; order: Kendall's tau {:.2f} over the {} of {} pairs that the runs tell apart",
+                       *order.kendall_tau, order.told_apart, order.pairs);
+  else if (order.pairs > 0)
+    out += "; order: the runs overlap, none is faster than another";
   return out + (r.losses_fall() ? "; losses fall\n" : "; a loss does NOT fall\n");
 }
 

@@ -27,10 +27,10 @@ class Listening final : public Forwarding {
     note(group, 0), Forwarding::all_to_all_v(group, out, out_bytes, in, in_bytes);
   }
   void all_reduce(Group group, double* values, std::int64_t count) override {
-    note(group, count), Forwarding::all_reduce(group, values, count);
+    note(group, count * 8), Forwarding::all_reduce(group, values, count);
   }
   void all_reduce(Group group, float* values, std::int64_t count) override {
-    note(group, count), Forwarding::all_reduce(group, values, count);
+    note(group, count * 4), Forwarding::all_reduce(group, values, count);
   }
   void reduce_scatter(Group group, const double* whole, Sizes counts, double* piece) override {
     note(group, 0), Forwarding::reduce_scatter(group, whole, counts, piece);
@@ -56,7 +56,8 @@ class Listening final : public Forwarding {
   }
 };
 
-// What the Program says of a rank's steps: whom each speaks with, and of values between stages how much.
+// What the Program says of a rank's steps: whom each speaks with; of values between stages how much, and of
+// the sums of what ranks of a cut share how much at most (states that are cut hold parts of it).
 class Expected {
  public:
   explicit Expected(const View& view)
@@ -64,21 +65,21 @@ class Expected {
         places_(places_of(view.program(), view.stage())),
         exchanges_(view.program(), view.rank(), places_, groups_) {}
 
-  // Whether a step did so. A ring goes to neighbours alone; a sum over some ranks of a cut goes by a gather
-  // over all of it.
+  // Whether a step did so. A ring goes to neighbours alone.
   bool met(const Step& step, const Listening& heard) {
     std::set<Rank> reached;
     std::int64_t bytes = 0;
     bool ring = false;
     for (const Exchange& each : exchanges_.exchanges(step)) {
       ring = ring || each.kind == Exchange::Kind::ring;
-      if (each.group < 0) reached.insert(each.peer), bytes += each.bytes;
+      bytes += each.bytes;
+      if (each.group < 0) reached.insert(each.peer);
       if (each.group >= 0) reached.insert(groups_.at(each.group).begin(), groups_.at(each.group).end());
     }
     reached.erase(rank_);
     if (reached.empty() != heard.reached.empty()) return false;
     if (ring) return std::ranges::includes(reached, heard.reached);
-    if (step.action == Action::sum_shared) return std::ranges::includes(heard.reached, reached);
+    if (step.action == Action::sum_shared) return reached == heard.reached && heard.bytes <= bytes;
     const bool between = step.action == Action::send || step.action == Action::receive;
     return reached == heard.reached && (!between || bytes == heard.bytes);
   }

@@ -97,6 +97,22 @@ TEST(MoeLayer, OpsKeptBytesAndStateTrafficAreTheDerivedOnes) {
   expect_golden("moe_layer_ops.txt", text);
 }
 
+// One hop of K and V is 262144 bytes (above). Backward their gradients go along: the same again in bf16, twice
+// that where sums between ranks travel in fp32.
+TEST(MoeLayer, TheRingCarriesGradientsAsWideAsSumsAre) {
+  for (const auto& [wide, bytes] : {std::pair{false, 2 * 262144}, {true, 3 * 262144}}) {
+    test::Setup setup(test::small_model({.experts = 8, .top_k = 2}), test::h100(8), test::megatron(), 4, 1024);
+    setup.profile.kernels.wide_sums = wide;
+    const LayerWork work =
+        emit_layer({&setup.model, &setup.profile, pass_key(golden_layout()), 1024, {}}, setup.model.kinds[0]);
+    std::int64_t backward = 0;
+    for (const Op& op : work.backward) {
+      if (const auto* ring = std::get_if<RingWork>(&op.work)) backward += ring->bytes.count * ring->hops;
+    }
+    EXPECT_EQ(backward, bytes);
+  }
+}
+
 // What the step pays for that traffic is the calibration's price of exactly these collectives, slowed
 // by the compute beside them.
 TEST(MoeLayer, StateTrafficCostsTheDerivedCollectives) {
