@@ -106,69 +106,6 @@ Ticket DeviceOperations::on_network(std::initializer_list<Block*> blocks,
   return ticket;
 }
 
-namespace {
-
-// Of the value by all operations of the layer's backward.
-std::ptrdiff_t readers(const LayerWork& work, std::int16_t value) {
-  std::ptrdiff_t count = 0;
-  for (const Operands& io : work.operands.backward)
-    count += std::count(io.reads.begin(), io.reads.end(), value);
-  return count;
-}
-
-bool is_one_kernel(const DeviceCall& call) {
-  if (call.next == nullptr) return false;
-  const Operands& next = *call.next;
-  if (call.io.what == Operator::add)
-    return next.what == Operator::norm && next.half == Half::forward && next.reads[0] == call.io.writes[0];
-  return call.io.what == Operator::norm && call.backward() && next.what == Operator::sum &&
-         std::count(next.reads.begin(), next.reads.end(), call.io.writes[0]) == 1 &&
-         readers(call.work, call.io.writes[0]) == 1;
-}
-
-}  // namespace
-
-void DeviceOperations::run(DeviceCall& call) {
-  if (joins(call)) return join(call);
-  settle();
-  if (!is_one_kernel(call)) return run_now(call);
-  const DeviceHandle& like = call.reads[0];
-  call.writes[0] = tensor(like->rows, like->width);
-  put_off_.emplace(call);
-}
-
-void DeviceOperations::settle() {
-  if (!put_off_) return;
-  DeviceCall call = std::move(*put_off_);
-  put_off_.reset();
-  run_now(call);
-}
-
-void DeviceOperations::join(DeviceCall& call) {
-  call.io.what == Operator::norm ? add_and_norm(call) : norm_backward_and_sum(call);
-  put_off_.reset();
-}
-
-void DeviceOperations::add_and_norm(DeviceCall& call) {
-  const std::vector<DeviceHandle>& terms = put_off_->reads;
-  const DeviceHandle& sum = put_off_->writes[0];
-  const gpu::NormSize size{sum->rows, sum->width, static_cast<float>(settings_.norm_epsilon)};
-  const void *a = read(terms[0]), *b = read(terms[1]);
-  const Parameter w = parameter(call);
-  call.writes[0] = tensor(sum->rows, sum->width);
-  gpu::add_norm_forward(size, {a, b, w.value, sum->data(), call.writes[0]->data()}, compute());
-}
-
-void DeviceOperations::norm_backward_and_sum(DeviceCall& call) {
-  const DeviceHandle &dy = put_off_->reads[0], &x = put_off_->reads[1];
-  const DeviceHandle& other = call.reads[call.reads[0] == put_off_->writes[0] ? 1 : 0];
-  const gpu::NormSize size{x->rows, x->width, static_cast<float>(settings_.norm_epsilon)};
-  const void *upstream = read(dy), *in = read(x), *also = read(other);
-  const Parameter w = parameter(*put_off_);
-  call.writes[0] = tensor(x->rows, x->width);
-  gpu::rms_norm_backward(size, {in, w.value, upstream, call.writes[0]->data(), w.gradient, also}, compute());
-}
-
 void DeviceOperations::run_now(DeviceCall& call) {
   switch (call.io.what) {
     case Operator::norm:
