@@ -1,5 +1,6 @@
 // The engine of train/device against the CPU trainer: losses and gradients of layouts, and loss curves.
-// mpirun -n RANKS gpu_trainer_test [--json FILE] [--curve STEPS] [--verbose] [MODEL LAYOUT ...]
+// mpirun -n RANKS gpu_trainer_test [--json FILE] [--curves FILE] [--verbose] [MODEL LAYOUT ...]
+// gpu_trainer_test --write-curves FILE: losses of 50 steps on the CPU, which --curves compares with.
 //
 // Tolerances. The oracle is one rank of the CPU trainer in double. The same trainer in bf16, which stores
 // what the GPU stores and adds up in fp32, says what rounding does to each gradient: a tensor of the GPU may
@@ -8,7 +9,6 @@
 // on the CPU is smaller than that by luck. Losses of later steps and of whole curves: in the same way.
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <map>
 
 #include "kernels/backend/gpu/device.hpp"
@@ -21,7 +21,8 @@ namespace tw::train {
 namespace {
 
 constexpr double kTimes = 3, kFloor = 0x1p-8;
-constexpr int kSteps = 3;
+constexpr int kSteps = 3, kCurve = 50;
+const char* const kModels[] = {"dense", "tied", "moe", "shared"};
 
 struct DeviceCase {
   std::string model, layout;
@@ -66,37 +67,37 @@ Settings device_settings(const std::string& model) {
   return settings;
 }
 
+// Losses of all steps; gradients of the first ones.
 template <class E>
-std::vector<double> curve_of(const View& view, E& engine, int steps) {
-  std::vector<double> out;
+Trace traced(const Program& program, const View& view, E& engine, int steps) {
+  Trace out = trace_of(program, view, engine, kSteps);
   Recorder recorder;
   Trainer<E> trainer(view, engine, recorder);
-  for (int i = 0; i < steps; ++i) {
+  for (int i = kSteps; i < steps; ++i) {
     trainer.step();
-    out.push_back(engine.losses().total());
+    out.losses.push_back(engine.losses().total());
   }
   return out;
 }
 
 // Runs on one rank of the CPU, by this rank alone.
-template <class T, class Use>
-auto on_cpu(const std::string& model, Messages& messages, Use use) {
+template <class T>
+Trace on_cpu(const std::string& model, Messages& messages, int steps) {
   const Program program(input_of({model, "dp=1", 1}));
   const View view(program, Rank(0));
   const Settings settings = device_settings(model);
   const Data data = Data::pattern(settings.seed, program.input().model.vocab);
   TensorEngine<T> engine(view, messages, settings, data);
-  return use(program, view, engine);
+  return traced(program, view, engine, steps);
 }
 
-template <class Use>
-auto on_device(const DeviceCase& one, Messages& messages, bool poisoned, Use use) {
+Trace on_device(const DeviceCase& one, Messages& messages, int steps) {
   const Program program(input_of(one));
   const View view(program, messages.self());
   const Settings settings = device_settings(one.model);
   const Data data = Data::pattern(settings.seed, program.input().model.vocab);
-  DeviceEngine engine(view, messages, settings, data, poisoned);
-  return use(program, view, engine);
+  DeviceEngine engine(view, messages, settings, data, true);
+  return traced(program, view, engine, steps);
 }
 
 // || a - b || / || a ||
@@ -114,28 +115,51 @@ double farthest(const std::vector<double>& a, const std::vector<double>& b) {
   return out;
 }
 
+// Of both CPU runs, by model.
+struct Curves {
+  std::vector<double> exact, rounded;
+};
+using AllCurves = std::map<std::string, Curves>;
+
+AllCurves load_curves(const std::string& path) {
+  AllCurves out;
+  const JsonView file = load_json(path);
+  const auto numbers = [](const JsonView& list) {
+    std::vector<double> all;
+    for (std::size_t i = 0; i < list.size(); ++i) all.push_back(list[i].number());
+    return all;
+  };
+  for (const char* model : kModels)
+    out[model] = {numbers(file.at(model).at("exact")), numbers(file.at(model).at("rounded"))};
+  return out;
+}
+
+Json list_of(const std::vector<double>& values) {
+  Json out = Json::array();
+  for (const double value : values) out.push(value);
+  return out;
+}
+
+void write_curves(const std::string& path, Messages& messages) {
+  Json out = Json::object();
+  for (const char* model : kModels)
+    out.set(model, Json::object()
+                       .set("exact", list_of(on_cpu<double>(model, messages, kCurve).losses))
+                       .set("rounded", list_of(on_cpu<bf16>(model, messages, kCurve).losses)));
+  write_file(path, out.dump() + "\n");
+}
+
 struct Reference {
   Trace exact, rounded;
-  std::vector<double> exact_curve, rounded_curve;
 };
 
 class Comparison {
  public:
-  Comparison(Messages& messages, int curve) : messages_(messages), curve_(curve) {}
+  Comparison(Messages& messages, AllCurves curves) : messages_(messages), curves_(std::move(curves)) {}
 
   void compare(const DeviceCase& one) {
-    const auto device = [&](bool poisoned) {
-      return on_device(one, messages_, poisoned, [](const Program& program, const View& view, auto& engine) {
-        return trace_of(program, view, engine, kSteps);
-      });
-    };
-    const Trace got = device(true);
-    std::vector<double> curve;
-    if (curve_ > 0)
-      curve = on_device(one, messages_, false, [&](const Program&, const View& view, auto& engine) {
-        return curve_of(view, engine, curve_);
-      });
-    if (messages_.self() == Rank(0)) judge(one, got, curve);
+    const Trace got = on_device(one, messages_, curves_.empty() ? kSteps : kCurve);
+    if (messages_.self() == Rank(0)) judge(one, got);
   }
 
   int report(const std::string& path) const {
@@ -153,20 +177,12 @@ class Comparison {
     const auto [found, made] = references_.try_emplace(model);
     Reference& out = found->second;
     if (!made) return out;
-    const auto traced = [](const Program& program, const View& view, auto& engine) {
-      return trace_of(program, view, engine, kSteps);
-    };
-    const auto curved = [&](const Program&, const View& view, auto& engine) {
-      return curve_of(view, engine, curve_);
-    };
-    out.exact = on_cpu<double>(model, messages_, traced),
-    out.rounded = on_cpu<bf16>(model, messages_, traced);
-    out.exact_curve = on_cpu<double>(model, messages_, curved);
-    out.rounded_curve = on_cpu<bf16>(model, messages_, curved);
+    out.exact = on_cpu<double>(model, messages_, kSteps);
+    out.rounded = on_cpu<bf16>(model, messages_, kSteps);
     return out;
   }
 
-  void judge(const DeviceCase& one, const Trace& got, const std::vector<double>& curve) {
+  void judge(const DeviceCase& one, const Trace& got) {
     const Reference& r = reference(one.model);
     Json tensors = Json::array();
     double worst = 0;
@@ -178,11 +194,13 @@ class Comparison {
       if (!(worst >= share)) worst = share, where = r.exact.names[w];
       tensors.push(Json::object().set("tensor", r.exact.names[w]).set("error", own).set("tolerance", limit));
     }
-    const double losses = farthest(r.exact.losses, got.losses);
+    const std::vector<double> first(got.losses.begin(), got.losses.begin() + kSteps);
+    const double losses = farthest(r.exact.losses, first);
     const double loss_limit = kTimes * std::max(farthest(r.exact.losses, r.rounded.losses), kFloor);
-    const double curves = curve_ > 0 ? farthest(r.exact_curve, curve) : 0;
-    const double curve_limit =
-        kTimes * std::max(curve_ > 0 ? farthest(r.exact_curve, r.rounded_curve) : 0.0, kFloor);
+    const bool curved = !curves_.empty();
+    const Curves none, &curve = curved ? curves_.at(one.model) : none;
+    const double curves = curved ? farthest(curve.exact, got.losses) : 0;
+    const double curve_limit = kTimes * std::max(curved ? farthest(curve.exact, curve.rounded) : 0.0, kFloor);
     const bool good = worst <= 1 && losses <= loss_limit && curves <= curve_limit;
     ++count_, wrong_ += good ? 0 : 1;
     if (!(worst_ >= worst)) worst_ = worst, where_ = one.model + " " + one.layout + ", " + where;
@@ -198,16 +216,13 @@ class Comparison {
         .set("loss_error", losses)
         .set("loss_tolerance", loss_limit)
         .set("gradients", tensors);
-    if (curve_ > 0) {
-      Json all = Json::array();
-      for (const double loss : curve) all.push(loss);
-      row.set("curve_error", curves).set("curve_tolerance", curve_limit).set("curve", all);
-    }
+    if (curved)
+      row.set("curve_error", curves).set("curve_tolerance", curve_limit).set("curve", list_of(got.losses));
     rows_.push(row);
   }
 
   Messages& messages_;
-  int curve_;
+  AllCurves curves_;
   int count_ = 0, wrong_ = 0;
   double worst_ = 0;
   std::string where_;
@@ -276,28 +291,30 @@ std::vector<DeviceCase> suite_for(std::int32_t ranks) {
 int run_all(int argc, char** argv) {
   const cpu::MpiProcess process(argc, argv);
   try {
-    std::string json;
-    int curve = 0;
+    std::string json, curves, written;
     bool verbose = false;
     std::vector<DeviceCase> cases;
     for (int i = 1; i < argc; ++i) {
       const std::string word = argv[i];
       if (word == "--json" && i + 1 < argc)
         json = argv[++i];
-      else if (word == "--curve" && i + 1 < argc)
-        curve = std::atoi(argv[++i]);
+      else if (word == "--curves" && i + 1 < argc)
+        curves = argv[++i];
+      else if (word == "--write-curves" && i + 1 < argc)
+        written = argv[++i];
       else if (word == "--verbose")
         verbose = true;
       else if (i + 1 < argc)
         cases.push_back({word, argv[++i], process.size()});
     }
+    const std::unique_ptr<Messages> messages = cpu::mpi_messages();
+    if (!written.empty()) return write_curves(written, *messages), 0;
     if (gpu::device_count() == 0) {
       std::printf("no GPU: nothing is tested\n");
       return 0;
     }
     gpu::use_device(process.rank().value() % gpu::device_count());
-    const std::unique_ptr<Messages> messages = cpu::mpi_messages();
-    Comparison comparison(*messages, curve);
+    Comparison comparison(*messages, curves.empty() ? AllCurves{} : load_curves(curves));
     comparison.verbose = verbose || !cases.empty();
     if (cases.empty()) cases = suite_for(process.size());
     for (const DeviceCase& one : cases) comparison.compare(one);
