@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(512) norm_backward(NormSize size, NormBackward
   for (int o = 0; o < kOwned; ++o) {
     const std::int64_t i = threadIdx.x + o * static_cast<std::int64_t>(blockDim.x);
     if (i >= packs) continue;
-    for (int j = 0; j < kPack; ++j) atomicAdd(at.dweight + i * kPack + j, dw[o].v[j]);
+    add8(at.dweight, i, dw[o]);
   }
 }
 
@@ -206,7 +206,7 @@ void rms_norm_forward(NormSize size, const void* x, const void* weight, void* y,
 void rms_norm_backward(NormSize size, const NormBackward& at, Stream stream) {
   const std::int64_t packs = size.width / kPack;
   const int threads = threads_for(packs);
-  const std::int64_t most = 132 * (2048 / threads), blocks = size.rows < most ? size.rows : most;
+  const std::int64_t most = 132 * (1024 / threads), blocks = size.rows < most ? size.rows : most;
   const auto run = [&](auto kernel) {
     kernel<<<static_cast<unsigned>(blocks), threads, 0, stream>>>(size, at);
   };

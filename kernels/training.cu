@@ -121,55 +121,75 @@ __global__ void add_to_table(TableSize size, const std::int32_t* tokens, const B
     const std::int64_t entry = tokens[i / packs] - size.first;
     if (entry < 0 || entry >= size.count) continue;
     const Pack8 p = load8(dy, i);
-    float* to = dtable + (entry * packs + i % packs) * kPack;
-    for (int j = 0; j < kPack; ++j) atomicAdd(to + j, p.v[j]);
+    add8(dtable, entry * packs + i % packs, p);
   }
 }
 
-// A warp per vector.
-__global__ void head_norm_fwd(HeadNormSize size, const Bf16* weight, Bf16* x) {
+// A warp per vector; a lane has the same pairs of every vector, at most kPairs.
+constexpr int kPairs = 4;
+using Pair = __nv_bfloat162;
+
+__device__ Pair* vector_at(const HeadNormSize& size, const void* rows, std::int64_t v) {
+  const std::int64_t first = v / size.heads * size.stride + size.column + v % size.heads * size.width;
+  return reinterpret_cast<Pair*>(const_cast<Bf16*>(static_cast<const Bf16*>(rows)) + first);
+}
+
+__global__ void head_norm_fwd(HeadNormSize size, const Pair* weight, Bf16* x) {
   const std::int64_t warps = all_threads() / 32, vectors = size.rows * size.heads;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32, pairs = static_cast<int>(size.width) / 2;
   for (std::int64_t v = thread_of_all() / 32; v < vectors; v += warps) {
-    Bf16* at = x + v / size.heads * size.stride + size.column + v % size.heads * size.width;
+    Pair* at = vector_at(size, x, v);
+    float2 held[kPairs];
     float squares = 0;
-    for (std::int64_t i = lane; i < size.width; i += 32) {
-      const float e = __bfloat162float(at[i]);
-      squares += e * e;
+#pragma unroll
+    for (int p = 0; p < kPairs; ++p) {
+      if (lane + 32 * p >= pairs) continue;
+      held[p] = __bfloat1622float2(at[lane + 32 * p]);
+      squares += held[p].x * held[p].x + held[p].y * held[p].y;
     }
     const float scale = rsqrtf(warp_sum(squares) / static_cast<float>(size.width) + size.epsilon);
-    for (std::int64_t i = lane; i < size.width; i += 32)
-      at[i] = __float2bfloat16(__bfloat162float(at[i]) * scale * __bfloat162float(weight[i]));
+#pragma unroll
+    for (int p = 0; p < kPairs; ++p) {
+      if (lane + 32 * p >= pairs) continue;
+      const float2 w = __bfloat1622float2(weight[lane + 32 * p]);
+      at[lane + 32 * p] = __floats2bfloat162_rn(held[p].x * scale * w.x, held[p].y * scale * w.y);
+    }
   }
 }
 
 __global__ void head_norm_bwd(HeadNormSize size, HeadNormBackward b) {
-  extern __shared__ float dweight[];
-  for (std::int64_t i = threadIdx.x; i < size.width; i += blockDim.x) dweight[i] = 0;
-  __syncthreads();
   const std::int64_t warps = all_threads() / 32, vectors = size.rows * size.heads;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const auto* weight = static_cast<const Bf16*>(b.weight);
+  const int lane = static_cast<int>(threadIdx.x) % 32, pairs = static_cast<int>(size.width) / 2;
+  const auto* weight = static_cast<const Pair*>(b.weight);
   const float mean = 1.0f / static_cast<float>(size.width);
+  float2 dweight[kPairs] = {};
   for (std::int64_t v = thread_of_all() / 32; v < vectors; v += warps) {
-    const std::int64_t first = v / size.heads * size.stride + size.column + v % size.heads * size.width;
-    const Bf16* x = static_cast<const Bf16*>(b.x) + first;
-    Bf16* dy = static_cast<Bf16*>(b.dy) + first;
+    const Pair* x = vector_at(size, b.x, v);
+    Pair* dy = vector_at(size, b.dy, v);
+    float2 in[kPairs], g[kPairs];
     float squares = 0, dots = 0;
-    for (std::int64_t i = lane; i < size.width; i += 32) {
-      const float e = __bfloat162float(x[i]);
-      squares += e * e, dots += e * __bfloat162float(dy[i]) * __bfloat162float(weight[i]);
+#pragma unroll
+    for (int p = 0; p < kPairs; ++p) {
+      if (lane + 32 * p >= pairs) continue;
+      in[p] = __bfloat1622float2(x[lane + 32 * p]), g[p] = __bfloat1622float2(dy[lane + 32 * p]);
+      const float2 w = __bfloat1622float2(weight[lane + 32 * p]);
+      squares += in[p].x * in[p].x + in[p].y * in[p].y;
+      dots += in[p].x * g[p].x * w.x + in[p].y * g[p].y * w.y;
     }
     const float scale = rsqrtf(warp_sum(squares) * mean + size.epsilon);
     const float share = warp_sum(dots) * mean * scale * scale;
-    for (std::int64_t i = lane; i < size.width; i += 32) {
-      const float e = __bfloat162float(x[i]), g = __bfloat162float(dy[i]);
-      dy[i] = __float2bfloat16(scale * (__bfloat162float(weight[i]) * g - e * share));
-      atomicAdd(dweight + i, g * e * scale);
+#pragma unroll
+    for (int p = 0; p < kPairs; ++p) {
+      if (lane + 32 * p >= pairs) continue;
+      const float2 w = __bfloat1622float2(weight[lane + 32 * p]);
+      dy[lane + 32 * p] = __floats2bfloat162_rn(scale * (w.x * g[p].x - in[p].x * share),
+                                                scale * (w.y * g[p].y - in[p].y * share));
+      dweight[p].x += g[p].x * in[p].x * scale, dweight[p].y += g[p].y * in[p].y * scale;
     }
   }
-  __syncthreads();
-  for (std::int64_t i = threadIdx.x; i < size.width; i += blockDim.x) atomicAdd(b.dweight + i, dweight[i]);
+  for (int p = 0; p < kPairs; ++p) {
+    if (lane + 32 * p < pairs) atomicAdd(reinterpret_cast<float2*>(b.dweight) + lane + 32 * p, dweight[p]);
+  }
 }
 
 // A block per row; a thread keeps kOwned packs of it between the two passes.
@@ -244,13 +264,15 @@ void embedding_backward(TableSize size, const std::int32_t* tokens, const void* 
 
 void head_norm_forward(HeadNormSize size, const void* weight, void* x, Stream stream) {
   head_norm_fwd<<<blocks_for(size.rows * size.heads * 32), kThreads, 0, stream>>>(
-      size, static_cast<const Bf16*>(weight), static_cast<Bf16*>(x));
+      size, static_cast<const Pair*>(weight), static_cast<Bf16*>(x));
   launched("head_norm_forward");
 }
 
 void head_norm_backward(HeadNormSize size, const HeadNormBackward& at, Stream stream) {
-  head_norm_bwd<<<blocks_for(size.rows * size.heads * 32), kThreads,
-                  static_cast<unsigned>(size.width) * sizeof(float), stream>>>(size, at);
+  constexpr unsigned kBlocks = 132 * 4;  // each adds to the weight's gradient once
+  const unsigned wanted = blocks_for(size.rows * size.heads * 32),
+                 blocks = wanted < kBlocks ? wanted : kBlocks;
+  head_norm_bwd<<<blocks, kThreads, 0, stream>>>(size, at);
   launched("head_norm_backward");
 }
 

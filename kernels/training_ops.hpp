@@ -34,7 +34,7 @@ void embedding_backward(TableSize size, const std::int32_t* tokens, const void* 
                         Stream stream);
 
 // RMSNorm of each of `heads` vectors of `width` at `column` of rows of `stride` elements, in place: of x,
-// or of the gradient with x beside it. dweight is accumulated.
+// or of the gradient with x beside it. dweight is accumulated. Widths are even and at most 256.
 struct HeadNormSize {
   std::int64_t rows, heads, width, stride, column;
   float epsilon;

@@ -55,7 +55,10 @@ void Gemm::run(const GemmPointers& at) const {
   }
 }
 
-void expert_products(const Blas&, Product product, const ExpertRows& experts, const GemmPointers& at) {
+struct ExpertProducts::Plans {};
+ExpertProducts::ExpertProducts(const Blas&) {}
+ExpertProducts::~ExpertProducts() = default;
+void ExpertProducts::run(Product product, const ExpertRows& experts, const GemmPointers& at) {
   std::vector<cpu::Segment> segments;
   std::int64_t first = 0, group = 0;
   for (const std::int64_t rows : experts.rows) segments.push_back({group++, first, rows}), first += rows;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/backend/gpu/attention.hpp"
+#include "kernels/backend/gpu/expert_products.hpp"
 #include "kernels/backend/gpu/gemm.hpp"
 #include "kernels/backend/gpu/peers.hpp"
 #include "train/device/memory.hpp"
@@ -35,7 +36,11 @@ class Staging {
 class Context {
  public:
   Context(Messages& messages, bool poisoned)
-      : memory(lanes, poisoned), blas(lanes.compute()), dnn(lanes.compute()), messages_(messages) {}
+      : memory(lanes, poisoned),
+        blas(lanes.compute()),
+        experts(blas),
+        dnn(lanes.compute()),
+        messages_(messages) {}
 
   const gpu::Gemm& gemm(const gpu::GemmCall& call);
   const gpu::AttentionKernel& attention(const gpu::AttentionCall& call);
@@ -59,6 +64,7 @@ class Context {
   Memory memory;
   Staging staging;
   gpu::Blas blas;
+  gpu::ExpertProducts experts;
   gpu::Dnn dnn;
 
  private:

@@ -16,10 +16,6 @@ std::int32_t Lanes::add() {
 gpu::Stream Lanes::begin(std::int32_t lane) {
   behind_.record(compute_);
   behind_.hold(at(lane).stream);
-  // What compute is given next would take all multiprocessors before the exchange has begun: it comes after
-  // the exchange has become ready.
-  begun_.record(at(lane).stream);
-  begun_.hold(compute_);
   return at(lane).stream;
 }
 

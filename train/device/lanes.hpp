@@ -54,7 +54,7 @@ class Lanes {
   const Lane& at(std::int32_t lane) const { return *places_[static_cast<std::size_t>(lane)]; }
 
   gpu::OwnedStream compute_;
-  gpu::Event behind_{false}, begun_{false};
+  gpu::Event behind_{false};
   std::list<Lane> lanes_;
   std::vector<Lane*> places_;
   std::vector<gpu::Event> spare_;

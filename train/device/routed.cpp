@@ -3,7 +3,6 @@
 #include <cmath>
 #include <numeric>
 
-#include "kernels/backend/gpu/expert_products.hpp"
 #include "topology/check.hpp"
 #include "train/device/operations.hpp"
 
@@ -124,12 +123,11 @@ void DeviceOperations::linear_of_experts(DeviceCall& call, const Parameter& w) {
   const gpu::ExpertRows experts{out, in, way.rows};
   const void* left = read(x);
   if (call.io.half == Half::weight_gradient)
-    return gpu::expert_products(gpu_.blas, gpu::Product::wgrad, experts,
-                                {left, read(call.reads[1]), w.gradient});
+    return gpu_.experts.run(gpu::Product::wgrad, experts, {left, read(call.reads[1]), w.gradient});
   const bool forward = call.io.half == Half::forward;
   call.writes[0] = tensor(x->rows, forward ? out : in);
-  gpu::expert_products(gpu_.blas, forward ? gpu::Product::forward : gpu::Product::dgrad, experts,
-                       {left, w.value, call.writes[0]->data()});
+  gpu_.experts.run(forward ? gpu::Product::forward : gpu::Product::dgrad, experts,
+                   {left, w.value, call.writes[0]->data()});
 }
 
 // How many rows each rank's experts get from this one, and this rank's from each. Rows of one source come

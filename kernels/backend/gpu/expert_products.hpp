@@ -1,7 +1,9 @@
-// The products of routed layers, an expert after the other, with rows that differ from call to call: the
-// algorithm is chosen by cuBLAS in each call, and nothing is allocated.
+// The products of routed layers, an expert after the other, with rows that differ from call to call. The
+// algorithm is that of the next multiple of 128 rows, asked for once: asking for each number of rows anew
+// takes the host longer than the product takes the GPU.
 #pragma once
 
+#include <memory>
 #include <span>
 
 #include "kernels/backend/gpu/gemm.hpp"
@@ -12,7 +14,17 @@ struct ExpertRows {
   std::int64_t n = 0, k = 0;           // of the forward, as in GemmCall
   std::span<const std::int64_t> rows;  // of each expert, side by side
 };
-// Weights are [expert, n, k]. forward and dgrad write bf16; wgrad adds to fp32 [expert, n, k].
-void expert_products(const Blas& blas, Product product, const ExpertRows& experts, const GemmPointers& at);
+
+class ExpertProducts {
+ public:
+  explicit ExpertProducts(const Blas& blas);
+  ~ExpertProducts();
+  // Weights are [expert, n, k]. forward and dgrad write bf16; wgrad adds to fp32 [expert, n, k].
+  void run(Product product, const ExpertRows& experts, const GemmPointers& at);
+
+ private:
+  struct Plans;
+  std::unique_ptr<Plans> plans_;
+};
 
 }  // namespace tw::gpu
