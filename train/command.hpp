@@ -70,7 +70,7 @@ class Training {
 
  private:
   // An engine that traces says where the time goes in steps of their own, since a trace takes time itself.
-  static constexpr int kTraced = 5;
+  static constexpr int kTraced = 3;
   template <class E>
   static void add_times(E& engine, const Recorder& recorder, TermTimes& times) {
     if constexpr (!requires { engine.trace(true); }) times.add(recorder.marks());
