@@ -14,10 +14,6 @@ std::size_t at(std::int64_t value) {
   return static_cast<std::size_t>(value);
 }
 
-bool is_norm(const FlatWeight& flat) {
-  return flat.weight->name.ends_with("norm");
-}
-
 }  // namespace
 
 template <class T>
@@ -39,26 +35,18 @@ UnitState<T>::UnitState(const View& view, const Unit& unit, const Settings& sett
 }
 
 template <class T>
-void UnitState<T>::visit_piece(std::size_t s, std::size_t weight, const Visit& visit) const {
-  const FlatScope& scope = flat_.scopes[s];
-  for (const Run& run : scope.runs[weight]) {
-    const std::int64_t begin = std::max(run.local, scope.first);
-    const std::int64_t end = std::min(run.local + run.count, scope.first + scope.piece);
-    if (begin < end) visit(run, begin - scope.first, run.global + begin - run.local, end - begin);
-  }
-}
-
-template <class T>
 void UnitState<T>::initialise(const Settings& settings) {
   for (std::size_t s = 0; s < 2; ++s) {
     for (std::size_t w = 0; w < flat_.scopes[s].weights.size(); ++w) {
       const FlatWeight& flat = flat_.scopes[s].weights[w];
       Sum* master = parts_[s].master.data();
-      visit_piece(s, w, [&](const Run&, std::int64_t local, std::int64_t global, std::int64_t count) {
-        if (is_norm(flat)) return std::fill_n(master + local, count, Sum(1)), void();
-        const cpu::WeightKey key{settings.seed, flat.id};
-        cpu::Initial<Sum>::normal(key, {global, 1, count, count}, settings.initial_deviation, master + local);
-      });
+      visit_piece(flat_.scopes[s], w,
+                  [&](const Run&, std::int64_t local, std::int64_t global, std::int64_t count) {
+                    if (begins_at_one(flat)) return std::fill_n(master + local, count, Sum(1)), void();
+                    const cpu::WeightKey key{settings.seed, flat.id};
+                    cpu::Initial<Sum>::normal(key, {global, 1, count, count}, settings.initial_deviation,
+                                              master + local);
+                  });
     }
   }
   refresh();
@@ -146,10 +134,11 @@ void UnitState<T>::sum_shared(Messages& messages) {
       for (const Run& run : scope.runs[w]) {
         if (run.sharers > 1) of_sharers[{run.sharers_first, run.sharers}];
       }
-      visit_piece(s, w, [&](const Run& run, std::int64_t local, std::int64_t, std::int64_t count) {
-        if (run.sharers == 1) return;
-        of_sharers[{run.sharers_first, run.sharers}].push_back(reduced(s).subspan(at(local), at(count)));
-      });
+      visit_piece(
+          flat_.scopes[s], w, [&](const Run& run, std::int64_t local, std::int64_t, std::int64_t count) {
+            if (run.sharers == 1) return;
+            of_sharers[{run.sharers_first, run.sharers}].push_back(reduced(s).subspan(at(local), at(count)));
+          });
     }
     for (const auto& [sharers, shared] : of_sharers)
       sum_together(messages, Group(scope.cuts).subspan(sharers.first, sharers.second), shared);
@@ -206,9 +195,10 @@ double UnitState<T>::sum_of_squares() const {
   for (std::size_t s = 0; s < 2; ++s) {
     if (!flat_.scopes[s].counts) continue;
     for (std::size_t w = 0; w < flat_.scopes[s].weights.size(); ++w) {
-      visit_piece(s, w, [&](const Run& run, std::int64_t local, std::int64_t, std::int64_t count) {
-        if (run.owned) sum += cpu::Vectors<Sum>::sum_of_squares(count, reduced(s).data() + local);
-      });
+      visit_piece(flat_.scopes[s], w,
+                  [&](const Run& run, std::int64_t local, std::int64_t, std::int64_t count) {
+                    if (run.owned) sum += cpu::Vectors<Sum>::sum_of_squares(count, reduced(s).data() + local);
+                  });
     }
   }
   return sum;
@@ -265,19 +255,21 @@ void UnitState<T>::put(Field which, std::size_t weight, std::span<double> whole)
   const auto [s, place] = flat_.where[weight];
   if (!flat_.scopes[s].counts) return;
   const std::span<const Sum> from = field(s, which);
-  visit_piece(s, place, [&](const Run& run, std::int64_t local, std::int64_t global, std::int64_t count) {
-    if (run.owned) std::copy_n(from.begin() + local, count, whole.begin() + global);
-  });
+  visit_piece(flat_.scopes[s], place,
+              [&](const Run& run, std::int64_t local, std::int64_t global, std::int64_t count) {
+                if (run.owned) std::copy_n(from.begin() + local, count, whole.begin() + global);
+              });
 }
 
 template <class T>
 void UnitState<T>::take(Field which, std::size_t weight, std::span<const double> whole) {
   const auto [s, place] = flat_.where[weight];
   const std::span<Sum> to = field(s, which);
-  visit_piece(s, place, [&](const Run&, std::int64_t local, std::int64_t global, std::int64_t count) {
-    std::transform(whole.begin() + global, whole.begin() + global + count, to.begin() + local,
-                   [](double value) { return static_cast<Sum>(value); });
-  });
+  visit_piece(flat_.scopes[s], place,
+              [&](const Run&, std::int64_t local, std::int64_t global, std::int64_t count) {
+                std::transform(whole.begin() + global, whole.begin() + global + count, to.begin() + local,
+                               [](double value) { return static_cast<Sum>(value); });
+              });
 }
 
 template class UnitState<double>;

@@ -2,7 +2,6 @@
 // the traffic of these that a Program asks for. T: type of stored elements; Sum: of everything added up.
 #pragma once
 
-#include <functional>
 #include <span>
 #include <vector>
 
@@ -55,9 +54,6 @@ class UnitState {
     std::vector<Sum> cut;  // the piece, where gradients are
     std::vector<Sum> master, first_moment, second_moment;
   };
-  using Visit = std::function<void(const Run&, std::int64_t local, std::int64_t global, std::int64_t count)>;
-  // Runs of a weight as far as this rank's piece holds them; local counts from the piece's start.
-  void visit_piece(std::size_t scope, std::size_t weight, const Visit& visit) const;
   std::span<Sum> field(std::size_t scope, Field which);
   std::span<const Sum> field(std::size_t scope, Field which) const {
     return const_cast<UnitState*>(this)->field(scope, which);
