@@ -1,6 +1,7 @@
 // trainwright-calibrate-gpu: measures the GPUs of this launch, one per rank, and writes every sample as
 // JSON lines; with --serve it measures the cases that it reads, one line each.
 #include <mpi.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <set>
 
 #include "calibrate/measure/row_log.hpp"
 #include "calibrate/probes/gpu/probe.hpp"
@@ -28,11 +30,31 @@ struct Options {
   int device = -1;
 };
 
+// What NCCL takes for the node.
+std::string node_name() {
+  if (const char* name = std::getenv("NCCL_HOSTID")) return name;
+  char name[256] = "";
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+std::string nccl_environment() {
+  std::set<std::string> found;
+  for (char** each = environ; *each != nullptr; ++each) {
+    const std::string_view entry = *each;
+    if (entry.starts_with("NCCL_") && !entry.starts_with("NCCL_HOSTID=")) found.emplace(entry);
+  }
+  std::string text;
+  for (const std::string& each : found) text += (text.empty() ? "" : " ") + each;
+  return text;
+}
+
 class Calibrator {
  public:
   Calibrator(std::int32_t rank, std::int32_t ranks, Options options) : options_(std::move(options)) {
     bench_.rank = rank, bench_.ranks = ranks;
     if (bench_.ranks > 1) bench_.communicator.emplace(bench_.rank, bench_.ranks);
+    launch_ = {ranks, different_of_ranks(node_name())};
     synchronise();
   }
 
@@ -44,7 +66,7 @@ class Calibrator {
           std::find(options_.only.begin(), options_.only.end(), probe->name) == options_.only.end())
         continue;
       std::size_t count = 0;
-      for (const Case& one : probe->cases(bench_.ranks)) {
+      for (const Case& one : probe->cases(launch_)) {
         const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
         if (of_first_rank(taken.count()) > options_.seconds)
           return say("the time is over; run again to go on");
@@ -105,13 +127,15 @@ class Calibrator {
     out.driver = bench_.watch.driver();
     out.libraries =
         "CUDA " + f.runtime + ", cuBLASLt " + f.cublas + ", cuDNN " + f.cudnn + ", NCCL " + f.nccl;
-    out.ranks = bench_.ranks, out.sms = f.sms;
+    out.ranks = bench_.ranks, out.nodes = launch_.nodes, out.sms = f.sms;
+    out.nccl_environment = nccl_environment();
     out.power_limit_w = bench_.watch.power_limit_w();
     out.date = options_.date, out.command = options_.command;
     return out;
   }
 
   Options options_;
+  Launch launch_;
   Bench bench_;
 };
 
@@ -156,6 +180,7 @@ int main(int argc, char** argv) {
   std::optional<cpu::MpiProcess> process;
   if (launched()) process.emplace(argc, argv);
   const std::int32_t rank = process ? process->rank().value() : 0;
+  setenv("NCCL_GRAPH_REGISTER", "0", 0);  // recorded collectives take the path of launched ones
   try {
     const Options options = parse(argc, argv);
     take_device(options, rank);

@@ -164,7 +164,7 @@ class Run {
 
   void write() {
     CalibrationFile file = base_ ? *base_ : fit_cpu(rows_.rows, device_);
-    if (base_) fit_between_hosts(file, *rows_.rows.collectives);
+    if (base_) fit_between_hosts(file, *rows_.rows.collectives, "measured: exchanges of the trainer's steps");
     file.title = rows_.rows.title, file.machine = processor();
     file.date = options_.date, file.driver = "Eigen, MPI";
     file.command = fmt::format("mpirun -n {} trainwright-calibrate --device cpu --cluster {}",

@@ -104,6 +104,11 @@ CurveId collective_curve(Collective kind, const GroupLinks& links) {
   return links.nodes > 1 ? CurveId::inter_collective : CurveId::intra_collective;
 }
 
+Estimate from_table(const ExchangeTable& table, const GroupLinks& links, double bytes) {
+  const Reach reach{octaves_outside(bytes, table.sizes.front().to_double(), table.sizes.back().to_double())};
+  return estimate(table_time(table, bytes), collective_curve(table.collective, links), table.evidence, reach);
+}
+
 // Between nodes only all-reduce of whole nodes has logs of these GPUs: the rest is derived.
 Reach link_reach(const LinkCurves& curves, const LinkCurve& curve, const CollectiveCall& call) {
   const GroupLinks& links = call.links;
@@ -184,9 +189,11 @@ Estimate Calibration::widening(Bytes bytes) const {
 }
 
 Estimate Calibration::collective(Collective kind, const GroupLinks& links, Bytes bytes) const {
+  if (links.ranks < 2 || bytes.count == 0) return nothing(collective_curve(kind, links));
+  if (const ExchangeTable* table = table_for(data_->links, kind, links))
+    return from_table(*table, links, bytes.to_double());
   const CollectiveCall call{kind, links, bytes.to_double(), data_->elementwise.rate};
   const Algorithm* algorithm = fastest(call, data_->links);
-  if (algorithm == nullptr || bytes.count == 0) return nothing(collective_curve(kind, links));
   const LinkCurve& curve = algorithm->curve(call, data_->links);
   return estimate(algorithm->time(call, data_->links), collective_curve(kind, links), curve.evidence,
                   link_reach(data_->links, curve, call));
@@ -194,6 +201,8 @@ Estimate Calibration::collective(Collective kind, const GroupLinks& links, Bytes
 
 Estimate Calibration::all_to_all(const GroupLinks& links, double intra_bytes, double inter_bytes) const {
   if (links.ranks < 2) return nothing(CurveId::intra_collective);
+  if (const ExchangeTable* table = table_for(data_->links, Collective::all_to_all, links))
+    return from_table(*table, links, intra_bytes * links.ranks / (links.ranks - 1));
   const LinkCurve& curve = links.nodes > 1 ? data_->links.pairwise_inter : data_->links.pairwise_intra;
   return estimate(
       pairwise_time(links, {intra_bytes, inter_bytes}, data_->links),

@@ -73,6 +73,7 @@ void scale_links(LinkCurves& links, const CarryOver& rule, bool same_architectur
     curve->evidence.provenance = Provenance::derived;
   }
   links.nvls = rule.nvls;
+  links.tables.value.clear();
 }
 
 const CarryOver& rule_for(const Calibration::Data& data, const Gpu& to, const JsonView& root) {

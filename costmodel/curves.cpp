@@ -122,6 +122,26 @@ Seconds memory_time(const MemoryCurve& curve, double bytes) {
   return curve.overhead + Seconds(bytes / curve.rate.value);
 }
 
+const ExchangeTable* table_for(const LinkCurves& curves, Collective kind, const GroupLinks& links) {
+  constexpr double kDataSheetRounding = 0.01;
+  if (links.nodes > 1) return nullptr;
+  for (const ExchangeTable& table : *curves.tables) {
+    if (table.collective != kind || (kind != Collective::send && table.ranks != links.ranks)) continue;
+    if (std::abs(table.link / links.intra - 1) <= kDataSheetRounding) return &table;
+  }
+  return nullptr;
+}
+
+Seconds table_time(const ExchangeTable& table, double bytes) {
+  const auto above = std::upper_bound(table.sizes.begin(), table.sizes.end(), bytes,
+                                      [](double value, Bytes size) { return value < size.to_double(); });
+  if (above == table.sizes.begin()) return table.times.front();
+  const auto next = std::min<std::ptrdiff_t>(above - table.sizes.begin(), std::ssize(table.sizes) - 1);
+  const auto to = static_cast<std::size_t>(next), from = to - 1;
+  const double low = table.sizes[from].to_double(), high = table.sizes[to].to_double();
+  return table.times[from] + (table.times[to] - table.times[from]) * ((bytes - low) / (high - low));
+}
+
 Seconds ramped(const LinkCurve& curve, Seconds wire) {
   if (wire.value <= 0) return Seconds(0);
   return wire * (1 + std::pow(curve.ramp.value / wire.value, curve.power));

@@ -18,6 +18,22 @@ constexpr auto enum_names(const Provenance*) {
                                                                  {Provenance::derived, "derived"}}};
 }
 
+constexpr auto enum_names(const Collective*) {
+  return std::array<std::pair<Collective, std::string_view>, 5>{
+      {{Collective::all_reduce, "all_reduce"},
+       {Collective::all_gather, "all_gather"},
+       {Collective::reduce_scatter, "reduce_scatter"},
+       {Collective::all_to_all, "all_to_all"},
+       {Collective::send, "send"}}};
+}
+
+constexpr std::string_view name_of(Collective kind) {
+  for (const auto& [value, name] : enum_names(static_cast<const Collective*>(nullptr))) {
+    if (value == kind) return name;
+  }
+  return {};
+}
+
 // A row of the fit: what was run, what was measured and what the fitted curve says.
 struct CurvePoint {
   std::string at;
@@ -150,15 +166,29 @@ struct LinkCurve {
 };
 TW_DESCRIBE(LinkCurve, efficiency, ramp, power, base, hop, min_bytes, max_bytes, evidence);
 
+// Times of one collective on groups of one shape, as measured, the library's choices of protocol and channels
+// in them: between two sizes a straight line (a latency and a rate: what NCCL's own model gives a protocol).
+// Sizes rise, times do not fall. They hold on links of this rate and nowhere else.
+struct ExchangeTable {
+  Collective collective = Collective::all_reduce;
+  std::int32_t ranks = 0;  // in one node; of a send: any
+  BytesPerSec link;
+  std::vector<Bytes> sizes;
+  std::vector<Seconds> times;
+  Evidence evidence;
+};
+TW_DESCRIBE(ExchangeTable, collective, ranks, link, sizes, times, evidence);
+
 struct LinkCurves {
   bool nvls = false;                                         // the switches reduce (NVLink SHARP)
   std::int32_t logged_ranks_per_node = 0, logged_nodes = 0;  // of the rows between nodes
   double other_shape_spread = 0;                             // added in squares with fewer ranks per node
   LinkCurve ring_intra, nvls_intra, pairwise_intra, send_intra;
   LinkCurve ring_inter, tree_inter, pairwise_inter, send_inter;
+  Defaulted<std::vector<ExchangeTable>> tables;  // stand before the curves, where one fits the group
 };
 TW_DESCRIBE(LinkCurves, nvls, logged_ranks_per_node, logged_nodes, other_shape_spread, ring_intra, nvls_intra,
-            pairwise_intra, send_intra, ring_inter, tree_inter, pairwise_inter, send_inter);
+            pairwise_intra, send_intra, ring_inter, tree_inter, pairwise_inter, send_inter, tables);
 
 struct HostCosts {
   Seconds launch, synchronise;
@@ -214,8 +244,9 @@ struct FitInputs {
   std::string published;    // collectives
   // Logs of trainwright-calibrate-gpu on this GPU: their operations stand before those of the other files.
   Defaulted<std::vector<std::string>> logs;
+  Defaulted<BytesPerSec> network;  // of a rank, between the nodes of a log that has several
 };
-TW_DESCRIBE(FitInputs, kernels, collectives, published, logs);
+TW_DESCRIBE(FitInputs, kernels, collectives, published, logs, network);
 
 // Times in the middle of training over times in a burst: the chip at its power limit. Each curve
 // keeps its burst rows; the pricer multiplies.
@@ -311,6 +342,10 @@ struct AttentionUnits {
 Seconds attention_time(const AttentionCurve& curve, const AttentionUnits& units, const PairWork& work);
 
 Seconds memory_time(const MemoryCurve& curve, double bytes);
+// Null where none was measured on groups of this shape.
+const ExchangeTable* table_for(const LinkCurves& curves, Collective kind, const GroupLinks& links);
+// Outside its sizes the first time, or the last piece carried on.
+Seconds table_time(const ExchangeTable& table, double bytes);
 // wire: seconds at the efficient rate; see LinkCurve.
 Seconds ramped(const LinkCurve& curve, Seconds wire);
 

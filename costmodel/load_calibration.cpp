@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 
 #include "costmodel/curves.hpp"
@@ -70,6 +71,22 @@ void check_link(const JsonView& node, const LinkCurve& curve) {
   check_evidence(node.at("evidence"), curve.evidence);
 }
 
+void check_table(const JsonView& node, const ExchangeTable& table) {
+  const auto rises = [](const auto& values, bool strictly) {
+    return std::adjacent_find(values.begin(), values.end(), [&](const auto& a, const auto& b) {
+             return strictly ? !(a < b) : b < a;
+           }) == values.end();
+  };
+  if (table.sizes.size() < 2 || !rises(table.sizes, true) || table.sizes.front().count < 1)
+    node.at("sizes").fail("must be two or more, above 0 and rising");
+  if (table.times.size() != table.sizes.size()) node.at("times").fail("must be as many as sizes");
+  if (!rises(table.times, false) || !(table.times.front().value > 0))
+    node.at("times").fail("must be above 0, and none below the one before");
+  if (table.ranks < 2) node.at("ranks").fail("must be at least 2");
+  check(node, "link", table.link.value, kPositive);
+  check_evidence(node.at("evidence"), table.evidence);
+}
+
 void check_links(const JsonView& node, const LinkCurves& curves) {
   const std::pair<const char*, const LinkCurve*> all[] = {
       {"ring_intra", &curves.ring_intra},         {"nvls_intra", &curves.nvls_intra},
@@ -77,6 +94,8 @@ void check_links(const JsonView& node, const LinkCurves& curves) {
       {"ring_inter", &curves.ring_inter},         {"tree_inter", &curves.tree_inter},
       {"pairwise_inter", &curves.pairwise_inter}, {"send_inter", &curves.send_inter}};
   for (const auto& [key, curve] : all) check_link(node.at(key), *curve);
+  for (std::size_t i = 0; i < curves.tables->size(); ++i)
+    check_table(node.at("tables")[i], (*curves.tables)[i]);
   check(node, "logged_nodes", curves.logged_nodes, kPositive);
 }
 

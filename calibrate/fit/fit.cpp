@@ -84,10 +84,15 @@ void refit(CalibrationFile& file, const std::string& scenarios) {
   const FitInputs& inputs = *file.inputs;
   std::vector<std::string> logs;
   for (const std::string& name : *inputs.logs) logs.push_back(scenarios + "/" + name);
-  const LoggedRows own = load_logs(logs, file.device);
+  const LoggedRows own = load_logs(logs, file.device, *inputs.network);
   fit_kernels(file, overlaid(*rows(inputs.kernels).kernels, own.kernels));
-  fit_links(file, own.collectives.empty() ? *rows(inputs.collectives).collectives : own.collectives,
-            *rows(inputs.published).collectives);
+  fit_links(file, *rows(inputs.collectives).collectives, *rows(inputs.published).collectives);
+  std::string source = "measured: medians of bursts of";
+  for (const std::string& name : *inputs.logs) source += " scenarios/" + name;
+  const bool network = std::any_of(own.collectives.begin(), own.collectives.end(),
+                                   [](const CollectiveRow& row) { return row.nodes > 1; });
+  if (network) fit_between_hosts(file, own.collectives, source);
+  fit_tables(file, own.collectives, source);
 }
 
 }  // namespace tw

@@ -35,10 +35,13 @@ void fit_curve(const std::vector<Parameter>& parameters, const FitRows& rows, do
 void fit_kernels(CalibrationFile& file, const std::vector<KernelRow>& rows);
 void fit_links(CalibrationFile& file, const std::vector<CollectiveRow>& measured,
                const std::vector<CollectiveRow>& published);
+// Groups of the very shape that `rows` have, inside a node.
+void fit_tables(CalibrationFile& file, const std::vector<CollectiveRow>& rows, const std::string& source);
 // A CPU's, from rows of the trainer's own run (calibrate/probes) and nothing else.
 CalibrationFile fit_cpu(const MeasuredFile& rows, const Gpu& device);
 // Only its curves between hosts, anew.
-void fit_between_hosts(CalibrationFile& file, const std::vector<CollectiveRow>& rows);
+void fit_between_hosts(CalibrationFile& file, const std::vector<CollectiveRow>& rows,
+                       const std::string& source);
 // What the file's inputs say, read below `scenarios`.
 void refit(CalibrationFile& file, const std::string& scenarios);
 

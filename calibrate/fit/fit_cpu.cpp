@@ -170,25 +170,28 @@ double likeness_of(const std::vector<RoutingRow>& rows) {
 }
 
 // MPI chooses how it reduces, and that is measured as the ring's: a tree is never taken for faster.
-void name_measured(LinkCurves& links) {
+void name_measured(LinkCurves& links, const std::string& source) {
   links.tree_inter = links.ring_inter;
   links.tree_inter.efficiency = links.ring_inter.efficiency / 100;
   for (LinkCurve* curve : {&links.ring_intra, &links.pairwise_intra, &links.send_intra, &links.ring_inter,
                            &links.tree_inter, &links.pairwise_inter, &links.send_inter}) {
-    if (curve->evidence.source.empty()) curve->evidence.source = "measured: exchanges of the trainer's steps";
+    if (curve->evidence.source.empty()) curve->evidence.source = source;
   }
 }
 
+constexpr char kOfSteps[] = "measured: exchanges of the trainer's steps";
+
 }  // namespace
 
-void fit_between_hosts(CalibrationFile& file, const std::vector<CollectiveRow>& rows) {
+void fit_between_hosts(CalibrationFile& file, const std::vector<CollectiveRow>& rows,
+                       const std::string& source) {
   const LinkCurves inside = file.links;
   for (LinkCurve* curve : {&file.links.ring_inter, &file.links.pairwise_inter, &file.links.send_inter})
     curve->evidence = {};
   fit_links(file, rows, {});
   file.links.ring_intra = inside.ring_intra, file.links.nvls_intra = inside.nvls_intra;
   file.links.pairwise_intra = inside.pairwise_intra, file.links.send_intra = inside.send_intra;
-  name_measured(file.links);
+  name_measured(file.links, source);
 }
 
 CalibrationFile fit_cpu(const MeasuredFile& rows, const Gpu& device) {
@@ -209,7 +212,7 @@ CalibrationFile fit_cpu(const MeasuredFile& rows, const Gpu& device) {
   file.attention.cudnn = file.attention.flash2;
   fit_operators(file, *rows.kernels);
   fit_links(file, *rows.collectives, {});
-  name_measured(file.links);
+  name_measured(file.links, kOfSteps);
   file.likeness = likeness_of(*rows.routing);
   return file;
 }

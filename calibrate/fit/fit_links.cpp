@@ -37,12 +37,8 @@ CollectiveCall call_of(const CollectiveRow& row, BytesPerSec copy_rate) {
 }
 
 std::string label(const CollectiveRow& row) {
-  std::string name;
-  for (const auto& [value, text] : enum_names(static_cast<const Collective*>(nullptr))) {
-    if (value == row.collective) name = text;
-  }
-  return row.gpu + " " + name + " " + std::to_string(row.ranks) + "/" + std::to_string(row.nodes) + " " +
-         std::to_string(row.bytes.count) + " B";
+  return row.gpu + " " + std::string(name_of(row.collective)) + " " + std::to_string(row.ranks) + "/" +
+         std::to_string(row.nodes) + " " + std::to_string(row.bytes.count) + " B";
 }
 
 struct Selection {
@@ -113,6 +109,15 @@ void not_measured(LinkCurve& curve) {
   curve.evidence = {Provenance::derived, 0.5, 0.1, "a guess: nothing of it was measured", {}, {}};
 }
 
+// A message that carries nothing takes no longer than the shortest that was seen.
+double most_base(const CalibrationFile& file, const FitRows& rows) {
+  const double us = microseconds(1).value;
+  if (on_cpu(file)) return 2000 * us;
+  double shortest = 1;
+  for (const FitRow& row : rows.fitted) shortest = std::min(shortest, row.measured);
+  return std::max(60 * us, shortest);
+}
+
 void fit_link(CalibrationFile& file, LinkCurve& curve, const Rates& rows, Selection wanted) {
   FitRows all;
   add_rows(file, rows.published, wanted, all);
@@ -120,11 +125,10 @@ void fit_link(CalibrationFile& file, LinkCurve& curve, const Rates& rows, Select
   add_rows(file, rows.measured, wanted, all);
   if (all.fitted.empty()) return not_measured(curve);
   const double us = microseconds(1).value;
-  std::vector<Parameter> parameters = {
-      {&curve.efficiency, 0.2, 0.97},
-      {&curve.ramp.value, us / 100, 1000 * us},
-      {&curve.power, 0.2, 0.95},
-      {&curve.base.value, us, (on_cpu(file) ? 2000 : 60) * us}};
+  std::vector<Parameter> parameters = {{&curve.efficiency, 0.2, 0.97},
+                                       {&curve.ramp.value, us / 100, 1000 * us},
+                                       {&curve.power, 0.2, 0.95},
+                                       {&curve.base.value, us, most_base(file, all)}};
   // One shape of group says nothing of the latency per hop: then it is stated in the file.
   if (wanted.algorithm == "tree") parameters.push_back({&curve.hop.value, us / 10, 40 * us});
   fit_curve(parameters, all, kLeastSpread, curve.evidence);

@@ -23,24 +23,31 @@ std::string use_of(const LogRow& row) {
   return row.use == "check" ? "held_out" : row.use == "fit" ? "fit" : "check";
 }
 
-CollectiveRow collective_row(Collective kind, const LogRow& row, const CalibratedDevice& device) {
+CollectiveRow collective_row(Collective kind, const LogRow& row, const CalibratedDevice& device,
+                             BytesPerSec network) {
   CollectiveRow out;
   out.use = use_of(row), out.algorithm = usual_algorithm(kind), out.gpu = device.gpu;
   out.collective = kind, out.bytes = Bytes(row.shape.at(0));
   out.ranks = static_cast<std::int32_t>(row.shape.at(1));
   out.intra = device.nvlink_one_way;
+  if (row.shape.size() > 2) {
+    out.nodes = static_cast<std::int32_t>(row.shape[2]), out.inter = network;
+    if (network.value <= 0)
+      throw InputError("inputs", "network",
+                       "missing: a log has several nodes; say the rate of a rank's network");
+  }
   out.time = microseconds(median(row.us));
   return out;
 }
 
 }  // namespace
 
-LoggedRows rows_of_log(const LogFile& log, const CalibratedDevice& device) {
+LoggedRows rows_of_log(const LogFile& log, const CalibratedDevice& device, BytesPerSec network) {
   LoggedRows out;
   for (const LogRow& row : log.rows) {
     if (row.us.empty()) continue;  // refused by the library
     if (const auto kind = collective_named(row.op)) {
-      out.collectives.push_back(collective_row(*kind, row, device));
+      out.collectives.push_back(collective_row(*kind, row, device, network));
       continue;
     }
     KernelRow kernel;
@@ -51,14 +58,15 @@ LoggedRows rows_of_log(const LogFile& log, const CalibratedDevice& device) {
   return out;
 }
 
-LoggedRows load_logs(const std::vector<std::string>& paths, const CalibratedDevice& device) {
+LoggedRows load_logs(const std::vector<std::string>& paths, const CalibratedDevice& device,
+                     BytesPerSec network) {
   LoggedRows all;
   for (const std::string& path : paths) {
     std::ifstream file(path, std::ios::binary);
     if (!file) throw InputError(path, "", "cannot be read");
     std::ostringstream text;
     text << file.rdbuf();
-    const LoggedRows rows = rows_of_log(parse_log(text.str(), path), device);
+    const LoggedRows rows = rows_of_log(parse_log(text.str(), path), device, network);
     all.kernels.insert(all.kernels.end(), rows.kernels.begin(), rows.kernels.end());
     all.collectives.insert(all.collectives.end(), rows.collectives.begin(), rows.collectives.end());
   }

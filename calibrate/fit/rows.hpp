@@ -9,15 +9,6 @@
 
 namespace tw {
 
-constexpr auto enum_names(const Collective*) {
-  return std::array<std::pair<Collective, std::string_view>, 5>{
-      {{Collective::all_reduce, "all_reduce"},
-       {Collective::all_gather, "all_gather"},
-       {Collective::reduce_scatter, "reduce_scatter"},
-       {Collective::all_to_all, "all_to_all"},
-       {Collective::send, "send"}}};
-}
-
 // The curve that a row belongs to where nothing names its algorithm: rings, and direct messages.
 constexpr std::string_view usual_algorithm(Collective kind) {
   if (kind == Collective::send) return "direct";

@@ -17,7 +17,8 @@ std::string text_of(const std::string& path) {
 }
 
 bool same(const LogMachine& a, const LogMachine& b) {
-  return a.identity == b.identity && a.driver == b.driver && a.libraries == b.libraries && a.ranks == b.ranks;
+  return a.identity == b.identity && a.driver == b.driver && a.libraries == b.libraries &&
+         a.ranks == b.ranks && *a.nodes == *b.nodes && *a.nccl_environment == *b.nccl_environment;
 }
 
 }  // namespace
@@ -57,8 +58,8 @@ RowLog::RowLog(std::string path, const LogMachine& machine, bool writes)
   const LogFile log = parse_log(before, path_);
   if (!same(log.machine, machine))
     throw InputError(path_, "identity",
-                     "rows of another machine, driver, library or number of ranks (" + log.machine.gpu + " " +
-                         log.machine.identity + "); give another --out");
+                     "rows of another machine, driver, library, number of ranks or settings of NCCL (" +
+                         log.machine.gpu + " " + log.machine.identity + "); give another --out");
   for (const LogRow& row : log.rows) done_.insert(case_name(row.op, row.shape));
   std::filesystem::resize_file(path_, before.rfind('\n') + 1);
 }

@@ -17,8 +17,11 @@ struct LogMachine {
   std::int32_t ranks = 1, sms = 0;
   double power_limit_w = 0;
   std::string date, command;
+  Defaulted<std::int32_t> nodes{1};         // as NCCL sees them
+  Defaulted<std::string> nccl_environment;  // its variables that were set, but for the node's name
 };
-TW_DESCRIBE(LogMachine, gpu, identity, driver, libraries, ranks, sms, power_limit_w, date, command);
+TW_DESCRIBE(LogMachine, gpu, identity, driver, libraries, ranks, sms, power_limit_w, date, command, nodes,
+            nccl_environment);
 
 // use: "fit"; "check": kept out of fits, to judge them; "note": neither.
 struct LogRow {

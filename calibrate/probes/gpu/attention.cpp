@@ -23,7 +23,7 @@ constexpr Size kSizes[] = {
     {2, 24, 24, 2048, 128, "check"}, {1, 10, 2, 16384, 128, "check"}, {1, 64, 8, 8192, 64, "check"},
     {2, 24, 24, 2048, 64, "check"},  {1, 16, 4, 4096, 64, "check"},   {4, 12, 12, 1024, 64, "check"}};
 
-std::vector<Case> cases(std::int32_t) {
+std::vector<Case> cases(const Launch&) {
   std::vector<Case> all;
   for (const char* op : {"cudnn_forward", "cudnn_backward"}) {
     for (const Size& s : kSizes)

@@ -4,7 +4,7 @@
 namespace tw::gpu {
 namespace {
 
-std::vector<Case> cases(std::int32_t) {
+std::vector<Case> cases(const Launch&) {
   std::vector<Case> all;
   for (const char* op : {"to_host", "to_device"}) {
     for (const std::int64_t bytes : {1L << 12, 1L << 16, 1L << 20, 1L << 24, 1L << 28})

@@ -81,7 +81,7 @@ constexpr Op kOps[] = {
      }},
 };
 
-std::vector<Case> cases(std::int32_t) {
+std::vector<Case> cases(const Launch&) {
   std::vector<Case> all;
   constexpr std::int64_t kSizes[][2] = {{512, 4096}, {2048, 4096}, {8192, 4096}, {8192, 8192}, {16384, 8192}};
   constexpr std::int64_t kModels[][2] = {{4096, 3584}, {8192, 5120}, {4096, 14336}};

@@ -24,7 +24,7 @@ constexpr Kind kKinds[] = {{"gemm", Product::forward, Into::bf16, Operands::bf16
 // Spread of a layer's inputs after a norm, of its weights, and of gradients.
 constexpr float kActivation = 1, kWeight = 0.02f, kGradient = 0.01f;
 
-std::vector<Case> cases(std::int32_t) {
+std::vector<Case> cases(const Launch&) {
   std::vector<Case> all;
   const auto add = [&](const Kind& kind, const GemmSize& size, const char* use) {
     all.push_back({kind.op, {size.m, size.n, size.k}, use});

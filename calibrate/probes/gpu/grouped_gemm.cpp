@@ -37,7 +37,7 @@ constexpr Size kSizes[] = {
     {16, 512, 1536, 2048, "check"},  {16, 1024, 2048, 768, "check"}, {32, 256, 4096, 7168, "check"},
     {32, 512, 7168, 2048, "check"},  {64, 256, 2048, 1024, "check"}, {8, 1024, 5120, 3584, "check"}};
 
-std::vector<Case> cases(std::int32_t) {
+std::vector<Case> cases(const Launch&) {
   std::vector<Case> all;
   for (const Kind& kind : kKinds) {
     for (const Size& size : kSizes)

@@ -17,7 +17,7 @@ double us_since(Clock::time_point start) {
   return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
 }
 
-std::vector<Case> cases(std::int32_t) {
+std::vector<Case> cases(const Launch&) {
   return {{"launch.kernel", {}},         {"launch.gemm", {}},        {"launch.graph", {kBatch}},
           {"device.empty", {}},          {"device.graph", {kBatch}}, {"round_trip", {}},
           {"memory.context", {}, "note"}};

@@ -1,6 +1,9 @@
 // One transformer layer, forward and backward, again and again for seconds: the whole layer's time (layer),
 // each operator's time inside it (mix.NAME) and alone in a burst (alone.NAME), with clock and power. Shape of
-// a layer: tokens, hidden, heads, heads of keys and values, head size, width of the MLP (sequence = tokens).
+// a layer: tokens, hidden, heads, heads of keys and values, head size, width of the MLP (sequence = tokens);
+// of a routed one (moe_layer) that width is an expert's, then experts and the rows of each: a product per
+// expert (looped_gemm: experts, rows, n, k). What a router does after its product, the choice of a few
+// numbers per token, is not in it.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -13,10 +16,12 @@
 namespace tw::gpu {
 namespace {
 
-std::vector<Case> cases(std::int32_t) {
+std::vector<Case> cases(const Launch&) {
   return {{"layer", {8192, 4096, 32, 8, 128, 14336}, "check"},
           {"layer", {4096, 8192, 16, 2, 128, 7168}, "check"},
-          {"layer", {4096, 2048, 32, 4, 128, 6144}, "check"}};
+          {"layer", {4096, 2048, 32, 4, 128, 6144}, "check"},
+          {"moe_layer", {8192, 4096, 32, 8, 128, 14336, 8, 2048}, "check"},  // mixtral-8x7b
+          {"moe_layer", {8192, 2048, 32, 4, 128, 768, 16, 4096}, "check"}};  // qwen3-30b-a3b, ep 8
 }
 
 struct Step {
@@ -34,21 +39,26 @@ class Layer {
         heads_(s.at(2)),
         kv_(s.at(3)),
         dim_(s.at(4)),
-        ffn_(s.at(5)) {
+        ffn_(s.at(5)),
+        experts_(s.size() > 6 ? s[6] : 0),
+        rows_(s.size() > 6 ? s.at(7) : tokens_) {
     if (!bench.dnn) bench.dnn = std::make_unique<Dnn>(bench.stream);
     const std::int64_t t = tokens_, h = hidden_, qkv = (heads_ + 2 * kv_) * dim_, q = heads_ * dim_;
+    const std::int64_t mlp_rows = experts_ > 0 ? experts_ * rows_ : t;
     // What is written is never read, so that operands keep the spread of real ones whatever came before.
-    sink_ = values(std::max({2 * t * ffn_, t * qkv, 2 * t * h, 2 * t * dim_}));
+    sink_ = values(std::max({2 * mlp_rows * std::max(ffn_, h), t * qkv, 2 * t * dim_}));
     void *x = values(t * h), *dy = values(t * h, 0.01f), *dpacked = values(t * qkv, 0.01f);
-    void *mixed = values(t * q), *gate_up = values(2 * t * ffn_), *dgate_up = values(2 * t * ffn_, 0.01f);
-    void *act = values(t * ffn_), *scale = values(h), *out = values(t * q), *sums = values(2 * t * heads_);
+    void *mixed = values(t * q), *scale = values(h), *out = values(t * q), *sums = values(2 * t * heads_);
+    void *gate_up = values(2 * mlp_rows * ffn_), *dgate_up = values(2 * mlp_rows * ffn_, 0.01f);
+    void *act = values(mlp_rows * ffn_), *routed = values(mlp_rows * h),
+         *drouted = values(mlp_rows * h, 0.01f);
     void *queries = values(t * q), *k = values(t * kv_ * dim_), *v = values(t * kv_ * dim_);
     void *dk = values(t * kv_ * dim_), *dv = values(t * kv_ * dim_), *dout = values(t * q, 0.01f);
     auto *dscale = static_cast<float*>(values(2 * h)), *angles = static_cast<float*>(values(2 * t * dim_));
     void* turned = values(t * qkv);
     clear(angles, 4 * t * dim_, stream());
     const NormSize norm{t, h, 1e-5f};
-    const SwigluSize mlp{t, ffn_};
+    const SwigluSize mlp{mlp_rows, ffn_};
     const RopeSize turn{t, heads_ + kv_, dim_, qkv, t};
     const AttentionPointers at{queries, k, v, out, sums, dout, sink_, dk, dv};
     const auto normed = [&] {
@@ -66,20 +76,41 @@ class Layer {
       add("rope", {4 * t * (heads_ + kv_) * dim_, t, (heads_ + kv_) * dim_},
           [=, this] { rope(turn, angles, angles, turned, stream()); });
     };
+    const auto activate = [&] {
+      add("swiglu", {6 * mlp_rows * ffn_, mlp_rows, ffn_},
+          [=, this] { swiglu_forward(mlp, gate_up, sink_, stream()); });
+    };
+    const auto activate_back = [&] {
+      add("swiglu.backward", {10 * mlp_rows * ffn_, mlp_rows, ffn_},
+          [=, this] { swiglu_backward(mlp, gate_up, act, sink_, stream()); });
+    };
     normed();
     forward("qkv", qkv, h, x);
     rotate();
     attend(at, false);
     forward("out", h, q, mixed);
     residual(), normed();
-    forward("up", 2 * ffn_, h, x);
-    add("swiglu", {6 * t * ffn_, t, ffn_}, [=, this] { swiglu_forward(mlp, gate_up, sink_, stream()); });
-    forward("down", h, ffn_, act);
-    residual();
-    backward("down", h, ffn_, dy, act);
-    add("swiglu.backward", {10 * t * ffn_, t, ffn_},
-        [=, this] { swiglu_backward(mlp, gate_up, act, sink_, stream()); });
-    backward("up", 2 * ffn_, h, dgate_up, x);
+    if (experts_ > 0) {
+      forward("router", experts_, h, x);
+      gather(x, t);
+      each_expert(Product::forward, 2 * ffn_, h, routed), activate();
+      each_expert(Product::forward, h, ffn_, act);
+      gather(routed, mlp_rows), combine(routed);
+      residual();
+      gather(dy, t);
+      each_expert(Product::dgrad, h, ffn_, drouted), each_expert(Product::wgrad, h, ffn_, drouted, act);
+      activate_back();
+      each_expert(Product::dgrad, 2 * ffn_, h, dgate_up);
+      each_expert(Product::wgrad, 2 * ffn_, h, dgate_up, routed);
+      gather(drouted, mlp_rows), combine(drouted);
+      backward("router", experts_, h, dy, x);
+    } else {
+      forward("up", 2 * ffn_, h, x), activate();
+      forward("down", h, ffn_, act);
+      residual();
+      backward("down", h, ffn_, dy, act), activate_back();
+      backward("up", 2 * ffn_, h, dgate_up, x);
+    }
     norm_back(), residual();
     backward("out", h, q, dy, mixed);
     attend(at, true);
@@ -116,6 +147,50 @@ class Layer {
     product("gemm_wgrad_fp32", {Product::wgrad, tokens_, n, k, Into::fp32_sum},
             {dy, x, values(2 * n * k, 0)});
   }
+  // Rows of all experts lie side by side. wgrad: left is dy, right is x; else `right` is made here.
+  void each_expert(Product product, std::int64_t n, std::int64_t k, const void* left,
+                   const void* right = nullptr) {
+    const bool wgrad = product == Product::wgrad, dgrad = product == Product::dgrad;
+    const auto gemm = std::make_shared<Gemm>(
+        bench_.blas, GemmCall{product, rows_, n, k, wgrad ? Into::fp32_sum : Into::bf16});
+    void* weights = wgrad ? values(2 * experts_ * n * k, 0) : values(experts_ * n * k, 0.02f);
+    const auto at = [](const void* start, std::int64_t element) {
+      return static_cast<const std::byte*>(start) + 2 * element;
+    };
+    const std::int64_t experts = experts_, rows = rows_;
+    add(wgrad   ? "looped_gemm_wgrad_fp32"
+        : dgrad ? "looped_gemm_dgrad"
+                : "looped_gemm",
+        {experts, rows, n, k}, [=, this] {
+          for (std::int64_t e = 0; e < experts; ++e) {
+            const void* l = at(left, e * rows * (product == Product::forward ? k : n));
+            if (wgrad)
+              gemm->run({l, at(right, e * rows * k), static_cast<float*>(weights) + e * n * k});
+            else
+              gemm->run({l, at(weights, e * n * k), sink_});
+          }
+        });
+  }
+  // Tokens to the rows of their experts, or those rows back into the order of tokens: from so many rows.
+  void gather(const void* from, std::int64_t below) {
+    const std::int64_t all = experts_ * rows_;
+    std::vector<std::int32_t> mixed(static_cast<std::size_t>(all));
+    for (std::int64_t i = 0; i < all; ++i)
+      mixed[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(i * 7919 % below);
+    auto* index = static_cast<std::int32_t*>(values(2 * all));
+    to_device(mixed.data(), index, 4 * all, stream());
+    synchronise();
+    add("gather", {4 * all * hidden_, all, hidden_}, [=, this] {
+      gather_rows({all, hidden_}, index, from, sink_, stream());
+    });
+  }
+  // The rows of a token are added up.
+  void combine(const void* rows) {
+    for (std::int64_t i = 1; i < experts_ * rows_ / tokens_; ++i) {
+      add("add", {6 * tokens_ * hidden_, tokens_, hidden_},
+          [=, this] { gpu::add(rows, rows, sink_, tokens_ * hidden_, stream()); });
+    }
+  }
   void attend(const AttentionPointers& at, bool back) {
     const auto kernel =
         std::make_shared<AttentionKernel>(*bench_.dnn, AttentionCall{1, heads_, kv_, tokens_, dim_, back});
@@ -123,7 +198,7 @@ class Layer {
   }
 
   Bench& bench_;
-  std::int64_t tokens_, hidden_, heads_, kv_, dim_, ffn_;
+  std::int64_t tokens_, hidden_, heads_, kv_, dim_, ffn_, experts_, rows_;
   std::list<Buffer> memory_;
   void* sink_ = nullptr;
   std::map<std::string, void*> weights_;
@@ -197,6 +272,6 @@ std::vector<LogRow> measure(Bench& bench, const Case& one) {
 
 }  // namespace
 
-const Probe kLayer = {"layer", {"layer"}, false, cases, measure};
+const Probe kLayer = {"layer", {"layer", "moe_layer"}, false, cases, measure};
 
 }  // namespace tw::gpu

@@ -18,6 +18,11 @@
 
 namespace tw::gpu {
 
+// The ranks of this launch, one GPU each. Nodes as NCCL sees them: hosts, or what NCCL_HOSTID says.
+struct Launch {
+  std::int32_t ranks = 1, nodes = 1;
+};
+
 struct Case {
   std::string op;
   std::vector<std::int64_t> shape;
@@ -27,7 +32,7 @@ struct Case {
 // What all probes share: one GPU, its stream and handles, and the other ranks.
 struct Bench {
   std::int32_t rank = 0, ranks = 1;
-  OwnedStream stream, second;
+  OwnedStream stream, second, urgent{true};
   DeviceFacts facts = device_facts();
   GpuWatch watch{facts.uuid};
   Blas blas{stream};
@@ -40,7 +45,7 @@ struct Probe {
   const char* name;
   std::vector<std::string> ops;
   bool together;  // all ranks measure at once; else the first alone
-  std::vector<Case> (*cases)(std::int32_t ranks);
+  std::vector<Case> (*cases)(const Launch& launch);
   std::vector<LogRow> (*measure)(Bench& bench, const Case& one);
 };
 extern const Probe kGemm, kGroupedGemm, kAttention, kElementwise, kCopies, kLaunches, kLayer, kExchanges,

@@ -3,6 +3,9 @@
 #include <mpi.h>
 #include <nccl.h>
 
+#include <set>
+#include <vector>
+
 #include "kernels/backend/gpu/check.hpp"
 
 namespace tw::gpu {
@@ -47,13 +50,8 @@ void Communicator::run(const ExchangeCall& call, const void* in, void* out, Stre
       NCCL_CHECK(ncclReduceScatter(in, out, piece, ncclBfloat16, ncclSum, comm_, stream));
       return;
     case Exchange::all_to_all:
-      NCCL_CHECK(ncclGroupStart());
-      for (int i = 0; i < ranks_; ++i) {
-        const std::size_t at = static_cast<std::size_t>(i) * piece * 2;
-        NCCL_CHECK(ncclSend(static_cast<const char*>(in) + at, piece, ncclBfloat16, i, comm_, stream));
-        NCCL_CHECK(ncclRecv(static_cast<char*>(out) + at, piece, ncclBfloat16, i, comm_, stream));
-      }
-      NCCL_CHECK(ncclGroupEnd());
+      if (call.last_percent != 100) return uneven_all_to_all(call, in, out, stream);
+      NCCL_CHECK(ncclAlltoAll(in, out, piece, ncclBfloat16, comm_, stream));
       return;
     case Exchange::send:
     case Exchange::send_both:
@@ -64,6 +62,22 @@ void Communicator::run(const ExchangeCall& call, const void* in, void* out, Stre
       NCCL_CHECK(ncclGroupEnd());
       return;
   }
+}
+
+// To each rank but the last what the last leaves, in the order of the ranks.
+void Communicator::uneven_all_to_all(const ExchangeCall& call, const void* in, void* out,
+                                     Stream stream) const {
+  const std::int64_t count = call.bytes / 2, last = count / ranks_ * call.last_percent / 100;
+  const std::int64_t usual = (count - last) / (ranks_ - 1), mine = rank_ == ranks_ - 1 ? last : usual;
+  NCCL_CHECK(ncclGroupStart());
+  for (int i = 0; i < ranks_; ++i) {
+    const auto sent = static_cast<std::size_t>(i == ranks_ - 1 ? last : usual);
+    const char* from = static_cast<const char*>(in) + 2 * usual * i;
+    NCCL_CHECK(ncclSend(from, sent, ncclBfloat16, i, comm_, stream));
+    char* to = static_cast<char*>(out) + 2 * mine * i;
+    NCCL_CHECK(ncclRecv(to, static_cast<std::size_t>(mine), ncclBfloat16, i, comm_, stream));
+  }
+  NCCL_CHECK(ncclGroupEnd());
 }
 
 double largest_of_ranks(double value) {
@@ -84,6 +98,16 @@ std::string text_of_first_rank(std::string text) {
   text.resize(static_cast<std::size_t>(length));
   check_mpi(MPI_Bcast(text.data(), length, MPI_CHAR, 0, MPI_COMM_WORLD));
   return text;
+}
+
+std::int32_t different_of_ranks(const std::string& text) {
+  if (alone()) return 1;
+  int ranks = 0;
+  check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &ranks));
+  std::size_t own = std::hash<std::string>()(text);
+  std::vector<std::size_t> all(static_cast<std::size_t>(ranks));
+  check_mpi(MPI_Allgather(&own, sizeof own, MPI_BYTE, all.data(), sizeof own, MPI_BYTE, MPI_COMM_WORLD));
+  return static_cast<std::int32_t>(std::set<std::size_t>(all.begin(), all.end()).size());
 }
 
 void meet() {

@@ -136,7 +136,7 @@ TEST(FitCpu, BetweenHostsOnlyWhatIsBetweenThemIsFitted) {
     row.time = Seconds(80e-6 + static_cast<double>(bytes) / 2 / 100e6);
     rows.push_back(row);
   }
-  fit_between_hosts(file, rows);
+  fit_between_hosts(file, rows, "measured: here");
   EXPECT_EQ(file.links.ring_intra.efficiency, inside.efficiency);
   EXPECT_EQ(file.gemm.rate.value, rate);
   EXPECT_EQ(file.links.send_inter.evidence.provenance, Provenance::measured);

@@ -23,7 +23,7 @@ class RowLogTest : public testing::Test {
   }
   void write(const std::string& text) const { std::ofstream(path_) << text; }
   std::string path_ = testing::TempDir() + "row_log_" + std::to_string(getpid()) + ".jsonl";
-  LogMachine machine_{"GPU", "0123", "580", "CUDA 13.0", 1, 132, 700, "", ""};
+  LogMachine machine_{"GPU", "0123", "580", "CUDA 13.0", 1, 132, 700, "", "", {1}, {}};
   LogRow row_{"gemm", {128, 256, 512}, "fit", {1.5, 1.25, 1.75}, 1980, 300, 40, 4};
 };
 
@@ -68,6 +68,12 @@ TEST_F(RowLogTest, NeverMixesMachines) {
   }
   LogMachine other = machine_;
   other.ranks = 2;
+  EXPECT_THROW(RowLog(path_, other, true), InputError);
+  other = machine_;
+  other.nodes = 2;
+  EXPECT_THROW(RowLog(path_, other, true), InputError);
+  other = machine_;
+  other.nccl_environment = std::string("NCCL_PROTO=LL");
   EXPECT_THROW(RowLog(path_, other, true), InputError);
   other = machine_;
   other.date = "tomorrow";  // of the same machine: goes on

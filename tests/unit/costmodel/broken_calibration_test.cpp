@@ -42,8 +42,23 @@ constexpr Broken kBroken[] = {
     {"duplicate", "\"title\"", "\"title\": \"a\", \"title\"", "", "title"},
 };
 
-std::string edited(const Broken& broken) {
-  std::string text = read_file(test::shipped("h100-sxm"));
+// Of the H200 file, which has tables of exchanges.
+constexpr Broken kBrokenTables[] = {
+    {"table_kind", "\"all_reduce\"", "\"all_reduced\"", "\"tables\"", "all_reduce"},
+    {"table_ranks", "\"ranks\": 2", "\"ranks\": 1", "\"tables\"", "ranks"},
+    {"table_link", "\"450 GB/s\"", "\"0 GB/s\"", "\"tables\"", "link"},
+    {"table_sizes_unit", "\"2 KiB\"", "\"2 us\"", "\"tables\"", "wrong unit"},
+    {"table_sizes_fall", "\"2 KiB\"", "\"1 KiB\"", "\"tables\"", "rising"},
+    {"table_size_zero", "\"1 KiB\"", "\"0 B\"", "\"tables\"", "above 0"},
+    {"table_size_more", "\"1 KiB\"", "\"512 B\", \"1 KiB\"", "\"tables\"", "as many"},
+    {"table_times_fall", " us\",", " ms\",", "\"times\"", "none below"},
+    {"table_time_zero", "\"5.", "\"0.0e-", "\"times\"", "above 0"},
+    {"table_spread", "\"spread\": 0.", "\"spread\": 4.", "\"tables\"", "spread"},
+    {"table_key", "\"times\"", "\"time\"", "\"tables\"", "time"},
+};
+
+std::string edited(const Broken& broken, const char* calibration = "h100-sxm") {
+  std::string text = read_file(test::shipped(calibration));
   const std::size_t after = text.find(broken.after);
   const std::size_t at = text.find(broken.from, after);
   EXPECT_NE(at, std::string::npos) << broken.name;
@@ -66,6 +81,15 @@ std::string refusal(const std::string& text, const std::string& name) {
 TEST(BrokenCalibration, each_is_refused_in_one_line) {
   for (const Broken& broken : kBroken) {
     const std::string what = refusal(edited(broken), broken.name);
+    EXPECT_FALSE(what.empty()) << broken.name << ": accepted";
+    EXPECT_NE(what.find(broken.says), std::string::npos) << broken.name << ": " << what;
+    EXPECT_EQ(what.find('\n'), std::string::npos) << broken.name;
+  }
+}
+
+TEST(BrokenCalibration, each_table_is_refused_in_one_line) {
+  for (const Broken& broken : kBrokenTables) {
+    const std::string what = refusal(edited(broken, "h200-sxm"), broken.name);
     EXPECT_FALSE(what.empty()) << broken.name << ": accepted";
     EXPECT_NE(what.find(broken.says), std::string::npos) << broken.name << ": " << what;
     EXPECT_EQ(what.find('\n'), std::string::npos) << broken.name;

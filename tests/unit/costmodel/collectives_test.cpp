@@ -98,6 +98,31 @@ TEST(Collectives, direct) {
   EXPECT_NEAR(us(call(Collective::send, between(2, 1), 25e6), "direct"), 1012.3, 1e-6);
 }
 
+// 1 KiB takes 5 us, 3 KiB 7, 4 KiB 20 (another protocol): 2 KiB lies half-way, 3.5 KiB too; below the first
+// size its time, above the last the last piece goes on: 13 us for each KiB.
+TEST(Collectives, tables) {
+  ExchangeTable table;
+  table.collective = Collective::all_gather, table.ranks = 2, table.link = BytesPerSec(450e9);
+  table.sizes = {Bytes(1024), Bytes(3072), Bytes(4096)};
+  table.times = {microseconds(5), microseconds(7), microseconds(20)};
+  EXPECT_NEAR(in_us(table_time(table, 512)), 5, 1e-12);
+  EXPECT_NEAR(in_us(table_time(table, 1024)), 5, 1e-12);
+  EXPECT_NEAR(in_us(table_time(table, 2048)), 6, 1e-12);
+  EXPECT_NEAR(in_us(table_time(table, 3584)), 13.5, 1e-12);
+  EXPECT_NEAR(in_us(table_time(table, 4096)), 20, 1e-12);
+  EXPECT_NEAR(in_us(table_time(table, 6144)), 46, 1e-12);
+
+  LinkCurves curves = plain_curves();
+  curves.tables = std::vector<ExchangeTable>{table};
+  EXPECT_EQ(table_for(curves, Collective::all_gather, in_node(2)), &curves.tables->front());
+  EXPECT_EQ(table_for(curves, Collective::all_reduce, in_node(2)), nullptr);
+  EXPECT_EQ(table_for(curves, Collective::all_gather, in_node(4)), nullptr);
+  EXPECT_EQ(table_for(curves, Collective::all_gather, in_node(2, 400)), nullptr);  // slower links
+  EXPECT_EQ(table_for(curves, Collective::all_gather, between(2, 1)), nullptr);
+  curves.tables.value[0].collective = Collective::send;  // a message has two ends in any group
+  EXPECT_NE(table_for(curves, Collective::send, in_node(4)), nullptr);
+}
+
 // ramp 100 us, power 1/2, wire 400 us: 400*(1 + sqrt(100/400)) = 600.
 TEST(Collectives, ramp) {
   LinkCurve curve = plain();
