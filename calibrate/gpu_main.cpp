@@ -139,7 +139,8 @@ class Calibrator {
   Bench bench_;
 };
 
-Options parse(int argc, char** argv) {
+// Nothing where help was asked for.
+std::optional<Options> parse(int argc, char** argv, bool speaks) {
   Options out;
   CLI::App app{"measures the GPUs of this launch, one per rank"};
   app.add_option("--out", out.out,
@@ -152,6 +153,9 @@ Options parse(int argc, char** argv) {
   app.add_flag("--quiet", out.quiet, "no progress");
   try {
     app.parse(argc, argv);
+  } catch (const CLI::Success& asked_for_help) {
+    if (speaks) app.exit(asked_for_help);
+    return {};
   } catch (const CLI::ParseError& error) {
     throw InputError("command line", "", error.what());
   }
@@ -182,17 +186,18 @@ int main(int argc, char** argv) {
   const std::int32_t rank = process ? process->rank().value() : 0;
   setenv("NCCL_GRAPH_REGISTER", "0", 0);  // recorded collectives take the path of launched ones
   try {
-    const Options options = parse(argc, argv);
-    take_device(options, rank);
-    Calibrator run(rank, process ? process->size() : 1, options);
-    options.serve ? run.serve() : run.calibrate();
+    const auto options = parse(argc, argv, rank == 0);
+    if (!options) return 0;
+    take_device(*options, rank);
+    Calibrator run(rank, process ? process->size() : 1, *options);
+    options->serve ? run.serve() : run.calibrate();
     return 0;
   } catch (const InputError& error) {
-    std::fprintf(stderr, "%s\n", error.what());
+    std::fprintf(stderr, "trainwright-calibrate-gpu: %s\n", error.what());
     if (process && process->size() > 1) cpu::MpiProcess::abort(2);
     return 2;
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "rank %d: %s\n", rank, error.what());
+    std::fprintf(stderr, "trainwright-calibrate-gpu: rank %d: %s\n", rank, error.what());
     if (process) cpu::MpiProcess::abort(1);
     return 1;
   }

@@ -202,7 +202,7 @@ Estimate Calibration::collective(Collective kind, const GroupLinks& links, Bytes
 Estimate Calibration::all_to_all(const GroupLinks& links, double intra_bytes, double inter_bytes) const {
   if (links.ranks < 2) return nothing(CurveId::intra_collective);
   if (const ExchangeTable* table = table_for(data_->links, Collective::all_to_all, links))
-    return from_table(*table, links, intra_bytes * links.ranks / (links.ranks - 1));
+    return from_table(*table, links, (intra_bytes + inter_bytes) * links.ranks / (links.ranks - 1));
   const LinkCurve& curve = links.nodes > 1 ? data_->links.pairwise_inter : data_->links.pairwise_intra;
   return estimate(
       pairwise_time(links, {intra_bytes, inter_bytes}, data_->links),
@@ -210,11 +210,31 @@ Estimate Calibration::all_to_all(const GroupLinks& links, double intra_bytes, do
       link_reach(data_->links, curve, {Collective::all_to_all, links, intra_bytes + inter_bytes, {}}));
 }
 
-double Calibration::sustained(CurveId curve) const {
-  const SustainedLoad& load = *data_->sustained;
+template <class Load>
+static double ratio_of(const Load& load, CurveId curve) {
   if (curve == CurveId::gemm || curve == CurveId::grouped_gemm) return load.gemm;
   if (curve == CurveId::attention) return load.attention;
   return curve == CurveId::elementwise ? load.elementwise : 1;
+}
+
+double Calibration::sustained(CurveId curve) const {
+  return ratio_of(*data_->sustained, curve);
+}
+
+double Calibration::sustained_in_mix(CurveId curve, double gemm_share) const {
+  const std::vector<LoadAtShare>& mixes = *data_->sustained->mixes;
+  if (mixes.empty()) return 1;
+  const auto above = std::find_if(mixes.begin(), mixes.end(),
+                                  [&](const LoadAtShare& mix) { return mix.gemm_share > gemm_share; });
+  double ratio = 0;
+  if (above == mixes.begin() || above == mixes.end()) {
+    ratio = ratio_of(above == mixes.end() ? mixes.back() : mixes.front(), curve);
+  } else {
+    const LoadAtShare &low = *(above - 1), &high = *above;
+    const double way = (gemm_share - low.gemm_share) / (high.gemm_share - low.gemm_share);
+    ratio = ratio_of(low, curve) + way * (ratio_of(high, curve) - ratio_of(low, curve));
+  }
+  return ratio / sustained(curve);
 }
 
 double Calibration::library(GemmLibrary library) const {
@@ -258,8 +278,16 @@ Seconds Calibration::synchronise() const {
 double Calibration::compute_slowdown() const {
   return data_->host.compute_slowdown;
 }
-double Calibration::network_slowdown() const {
-  return data_->host.network_slowdown;
+Calibration::Beside Calibration::beside(double bytes, bool between_nodes) const {
+  const std::vector<Interference>& sizes = *data_->host.beside;
+  if (sizes.empty() || between_nodes) return {data_->host.network_slowdown, {}};
+  const auto above = std::find_if(sizes.begin(), sizes.end(),
+                                  [&](const Interference& each) { return each.bytes.to_double() > bytes; });
+  if (above == sizes.begin()) return {above->network, above->lost};
+  const Interference& low = *(above - 1);
+  if (above == sizes.end()) return {low.network, low.lost};
+  const double way = std::log(bytes / low.bytes.to_double()) / std::log(above->bytes / low.bytes);
+  return {low.network + way * (above->network - low.network), low.lost + way * (above->lost - low.lost)};
 }
 Bytes Calibration::context() const {
   return data_->host.context;

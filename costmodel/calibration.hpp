@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -85,6 +86,9 @@ class Calibration {
   Estimate all_to_all(const GroupLinks& links, double intra_bytes, double inter_bytes) const;
   // How much longer a kernel of this curve takes in the middle of training than in a burst.
   double sustained(CurveId curve) const;
+  // The same over sustained(curve) in a layer whose compute is that share GEMMs; outside the layers that were
+  // measured, the nearest. 1 where none was.
+  double sustained_in_mix(CurveId curve, double gemm_share) const;
   // How much longer a GEMM takes with a library of that age.
   double library(GemmLibrary library) const;
   // Elements cast for a GEMM; `bytes` read and written for each, 0: as the recipe does; in so many kernels.
@@ -99,9 +103,15 @@ class Calibration {
   // Device to host or back, per GPU.
   Estimate host_copy(Bytes bytes) const;
 
-  Seconds synchronise() const;                   // host waits for the device and reads a value
-  double compute_slowdown() const;               // of compute while a collective runs beside it (>= 1)
-  double network_slowdown() const;               // of a collective while compute runs beside it (>= 1)
+  Seconds synchronise() const;      // host waits for the device and reads a value
+  double compute_slowdown() const;  // of compute while a collective runs beside it (>= 1)
+  // Of a collective of that size while compute runs beside it (>= 1), and what compute loses of each second
+  // that it takes; where that was not measured by size, network_slowdown of the file and nothing.
+  struct Beside {
+    double network = 1;
+    std::optional<double> lost;
+  };
+  Beside beside(double bytes, bool between_nodes) const;
   Bytes context() const;                         // device memory of a CUDA context with its libraries
   Bytes communicator(std::int32_t ranks) const;  // device memory of one NCCL communicator
 
@@ -115,7 +125,7 @@ class Calibration {
   double carried_spread() const;
 
   const std::string& name() const;
-  double likeness() const;  // program/routing.hpp
+  double likeness() const;             // program/routing.hpp
   const std::string& machine() const;  // that it was measured on and holds for alone; empty: any of its GPU
   Provenance provenance() const;       // of the GEMM curve: the headline
 

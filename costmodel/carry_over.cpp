@@ -6,7 +6,9 @@
 //   sustained clock goes with its cube root where V ~ f, with itself where V no longer falls).
 // - In training, GEMMs of another architecture slow down by its own ratio (row of carry_over).
 // - Memory goes with the data-sheet rate; the exponential unit with the number of SMs.
-// - Links: efficiencies are shares of the links' rates, times the architecture's link_scale (or all_to_all_scale); in-node
+// - What collectives and compute cost each other by size is not carried over: the two constants are.
+// - Links: efficiencies are shares of the links' rates, times the architecture's link_scale (or
+//   all_to_all_scale); in-node
 //   latencies and ramps times its link_latency and link_ramp.
 #include <algorithm>
 #include <cmath>
@@ -94,6 +96,7 @@ void carry_over(Calibration::Data& data, const Gpu& to, const JsonView& root) {
   const CarryOver& rule = rule_for(data, to, root);
   const bool same_architecture = data.device.architecture == to.architecture;
   scale_links(data.links, rule, same_architecture);
+  data.host.beside.value.clear();  // of one pair of GPUs without a pause: too much for published H100 steps
   data.carried_spread = rule.spread, data.carried_routed_spread = rule.routed_spread;
   if (kernels) return;
   const Factors factors = kernel_factors(data, to, rule);
@@ -102,6 +105,7 @@ void carry_over(Calibration::Data& data, const Gpu& to, const JsonView& root) {
   scale_attention(data.attention.flash2, factors.flash2);
   scale_attention(data.attention.cudnn, factors.cudnn);
   data.accumulates_apart = *rule.accumulates_apart;
+  data.sustained.value.mixes.value.clear();  // of the power of the chip that was measured
   data.sustained.value.gemm *= rule.sustained;
   if (*rule.sustained_low > 0) data.sustained.value.low_over_gemm = *rule.sustained_low / rule.sustained;
   data.attention.exponential = data.attention.exponential * (static_cast<double>(to.sms) / data.device.sms);

@@ -124,10 +124,13 @@ Seconds memory_time(const MemoryCurve& curve, double bytes) {
 
 const ExchangeTable* table_for(const LinkCurves& curves, Collective kind, const GroupLinks& links) {
   constexpr double kDataSheetRounding = 0.01;
-  if (links.nodes > 1) return nullptr;
+  const bool send = kind == Collective::send, network = links.nodes > 1;
+  const BytesPerSec rate = network ? links.inter : links.intra;
   for (const ExchangeTable& table : *curves.tables) {
-    if (table.collective != kind || (kind != Collective::send && table.ranks != links.ranks)) continue;
-    if (std::abs(table.link / links.intra - 1) <= kDataSheetRounding) return &table;
+    const bool same =
+        send ? (*table.nodes > 1) == network : table.ranks == links.ranks && *table.nodes == links.nodes;
+    if (table.collective != kind || !same) continue;
+    if (std::abs(table.link / rate - 1) <= kDataSheetRounding) return &table;
   }
   return nullptr;
 }

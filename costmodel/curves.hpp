@@ -171,13 +171,14 @@ TW_DESCRIBE(LinkCurve, efficiency, ramp, power, base, hop, min_bytes, max_bytes,
 // Sizes rise, times do not fall. They hold on links of this rate and nowhere else.
 struct ExchangeTable {
   Collective collective = Collective::all_reduce;
-  std::int32_t ranks = 0;  // in one node; of a send: any
-  BytesPerSec link;
+  std::int32_t ranks = 0;            // of a send: any
+  Defaulted<std::int32_t> nodes{1};  // 1, or as many as ranks
+  BytesPerSec link;                  // a rank's NVLink, or its network
   std::vector<Bytes> sizes;
   std::vector<Seconds> times;
   Evidence evidence;
 };
-TW_DESCRIBE(ExchangeTable, collective, ranks, link, sizes, times, evidence);
+TW_DESCRIBE(ExchangeTable, collective, ranks, nodes, link, sizes, times, evidence);
 
 struct LinkCurves {
   bool nvls = false;                                         // the switches reduce (NVLink SHARP)
@@ -190,16 +191,27 @@ struct LinkCurves {
 TW_DESCRIBE(LinkCurves, nvls, logged_ranks_per_node, logged_nodes, other_shape_spread, ring_intra, nvls_intra,
             pairwise_intra, send_intra, ring_inter, tree_inter, pairwise_inter, send_inter, tables);
 
+// GEMMs and a collective of one size at once, both without a pause: the collective takes `network` times as
+// long as alone (it waits for blocks of a GEMM to end, then shares SMs and memory), and of each second that
+// it takes compute loses `lost` of one.
+struct Interference {
+  Bytes bytes;
+  double network = 1, lost = 0;
+};
+TW_DESCRIBE(Interference, bytes, network, lost);
+
 struct HostCosts {
   Seconds launch, synchronise;
   double compute_slowdown = 1, network_slowdown = 1;
+  // Inside a node, by rising size, in place of the two; straight lines over the logarithm of the size.
+  Defaulted<std::vector<Interference>> beside;
   Bytes context, communicator, communicator_per_rank;
   double copy_share = 0;  // of the PCIe rate
   Seconds copy_overhead;
   double spread = 0;
   std::string source;
 };
-TW_DESCRIBE(HostCosts, launch, synchronise, compute_slowdown, network_slowdown, context, communicator,
+TW_DESCRIBE(HostCosts, launch, synchronise, compute_slowdown, network_slowdown, beside, context, communicator,
             communicator_per_rank, copy_share, copy_overhead, spread, source);
 
 // How another architecture differs beyond its data sheet: shares are of the data-sheet rates.
@@ -248,14 +260,23 @@ struct FitInputs {
 };
 TW_DESCRIBE(FitInputs, kernels, collectives, published, logs, network);
 
+// The same ratios in a layer whose compute is that share GEMMs: they draw the most power, so a mix with fewer
+// runs at a higher clock.
+struct LoadAtShare {
+  double gemm_share = 0;
+  double gemm = 1, attention = 1, elementwise = 1;
+};
+TW_DESCRIBE(LoadAtShare, gemm_share, gemm, attention, elementwise);
+
 // Times in the middle of training over times in a burst: the chip at its power limit. Each curve
 // keeps its burst rows; the pricer multiplies.
 struct SustainedLoad {
-  double gemm = 1, attention = 1, elementwise = 1;
-  Defaulted<double> low_over_gemm{1.0};  // GEMMs of 8 and 4 bits: their ratio over that of bf16
+  double gemm = 1, attention = 1, elementwise = 1;  // of a layer of no known mix
+  Defaulted<double> low_over_gemm{1.0};             // GEMMs of 8 and 4 bits: their ratio over that of bf16
+  Defaulted<std::vector<LoadAtShare>> mixes;        // of layers that were measured whole, by rising share
   std::string source;
 };
-TW_DESCRIBE(SustainedLoad, gemm, attention, elementwise, low_over_gemm, source);
+TW_DESCRIBE(SustainedLoad, gemm, attention, elementwise, low_over_gemm, mixes, source);
 
 // How errors of kernels become errors of a step. A curve's spread is that of one shape; a step runs many,
 // whose errors cancel in part: `shared` of it is left (1: all shapes are wrong alike; at least

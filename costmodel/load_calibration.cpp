@@ -83,6 +83,8 @@ void check_table(const JsonView& node, const ExchangeTable& table) {
   if (!rises(table.times, false) || !(table.times.front().value > 0))
     node.at("times").fail("must be above 0, and none below the one before");
   if (table.ranks < 2) node.at("ranks").fail("must be at least 2");
+  if (*table.nodes != 1 && *table.nodes != table.ranks)
+    node.at("nodes").fail("must be 1, or as many as ranks");
   check(node, "link", table.link.value, kPositive);
   check_evidence(node.at("evidence"), table.evidence);
 }
@@ -99,10 +101,32 @@ void check_links(const JsonView& node, const LinkCurves& curves) {
   check(node, "logged_nodes", curves.logged_nodes, kPositive);
 }
 
+void check_mixes(const JsonView& node, const std::vector<LoadAtShare>& mixes) {
+  double before = -1;
+  for (std::size_t i = 0; i < mixes.size(); ++i) {
+    const JsonView mix = node[i];
+    if (mixes[i].gemm_share <= before || mixes[i].gemm_share > 1)
+      mix.at("gemm_share").fail("must rise, from 0 to 1");
+    before = mixes[i].gemm_share;
+    check(mix, "gemm", mixes[i].gemm, kPositive);
+    check(mix, "attention", mixes[i].attention, kPositive);
+    check(mix, "elementwise", mixes[i].elementwise, kPositive);
+  }
+}
+
 void check_host(const JsonView& node, const HostCosts& host) {
   check(node, "copy_share", host.copy_share, kShare);
   if (host.compute_slowdown < 1) node.at("compute_slowdown").fail("must be at least 1");
   if (host.network_slowdown < 1) node.at("network_slowdown").fail("must be at least 1");
+  Bytes before(0);
+  for (std::size_t i = 0; i < host.beside->size(); ++i) {
+    const Interference& each = (*host.beside)[i];
+    const JsonView at = node.at("beside")[i];
+    if (each.bytes <= before) at.at("bytes").fail("must be above 0 and rise");
+    if (each.network < 1) at.at("network").fail("must be at least 1");
+    if (each.lost < 0 || each.lost > 1) at.at("lost").fail("must be from 0 to 1");
+    before = each.bytes;
+  }
 }
 
 void check_device(const JsonView& node, const CalibratedDevice& device) {
@@ -121,6 +145,7 @@ CalibrationFile read_calibration(const JsonView& root) {
   check_attentions(root.at("attention"), file.attention);
   check(root.at("elementwise"), "rate", file.elementwise.rate.value, kPositive);
   check_evidence(root.at("elementwise").at("evidence"), file.elementwise.evidence);
+  if (!file.sustained->mixes->empty()) check_mixes(root.at("sustained").at("mixes"), *file.sustained->mixes);
   check_links(root.at("links"), file.links);
   check_host(root.at("host"), file.host);
   return file;

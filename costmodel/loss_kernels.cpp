@@ -64,9 +64,9 @@ LossOps liger_ops(const LossCall& c) {
 // Rows of one tile of Cut Cross-Entropy's backward: each adds its part of the head's gradient in memory.
 constexpr std::int64_t kTileRows = 128;
 
-// Forward of Cut Cross-Entropy on an A100, 8192 rows, 256,000 x 2304: 46.4 ms (apple/ml-cross-entropy README),
-// 208.3 TFLOP/s in Triton. A library's best bf16 product there: 267.9 (stas00/ml-engineering, table of maximum
-// achievable matmul FLOPS). derived: as much slower on other GPUs.
+// Forward of Cut Cross-Entropy on an A100, 8192 rows, 256,000 x 2304: 46.4 ms (apple/ml-cross-entropy
+// README), 208.3 TFLOP/s in Triton. A library's best bf16 product there: 267.9 (stas00/ml-engineering, table
+// of maximum achievable matmul FLOPS). derived: as much slower on other GPUs.
 constexpr double kInTriton = 267.9 / 208.3;
 // Backward over forward, filtered: 89.3 ms over 46.4 ms (the same README): the product again, and what is
 // left of both gradients.

@@ -48,8 +48,8 @@ KindPass unpriced(const LayerWork& work) {
 
 void price_kind(KindPass& pass, const LayerWork& work, const PassLinks& links, Pricer& pricer) {
   const double slowdown = pricer.machine().calibration->compute_slowdown();
-  pass.forward = pricer.price(work.forward, work.forward_output, links);
-  pass.backward = pricer.price(work.backward, work.backward_output, links);
+  PricedLayer layer = pricer.price(work, links);
+  pass.forward = std::move(layer.forward), pass.backward = std::move(layer.backward);
   pass.f = resolve(pass.forward, {}, slowdown);
   pass.b = resolve(pass.backward, {}, slowdown);
   pass.input = resolve(input_half(pass.backward), {}, slowdown);

@@ -57,6 +57,13 @@ bool runs_beside_compute(const Op& op) {
   return std::holds_alternative<RingWork>(op.work) || op.share != 1;
 }
 
+double message_bytes(const Op& op) {
+  if (const auto* c = std::get_if<CollectiveWork>(&op.work)) return op.wire * c->bytes.to_double();
+  if (const auto* d = std::get_if<DispatchWork>(&op.work)) return d->bytes.to_double();
+  const auto* r = std::get_if<RingWork>(&op.work);
+  return r ? r->bytes.to_double() : 0;
+}
+
 // One call of a linear module's code: its forward, or its backward with both gradients.
 bool enters_linear(const Op& op) {
   const auto* gemm = std::get_if<GemmShape>(&op.work);
@@ -66,6 +73,12 @@ bool enters_linear(const Op& op) {
 }
 
 }  // namespace
+
+void slow_beside_compute(PricedOp& op, const Calibration& calibration, double bytes) {
+  const Calibration::Beside beside = calibration.beside(bytes, op.network_tier);
+  op.seconds *= beside.network;
+  if (beside.lost) op.lost = static_cast<float>(*beside.lost);
+}
 
 GroupLinks links_of(const Fabric& fabric, const std::vector<Axis>& axes) {
   std::array<GroupAxis, 8> plain;
@@ -202,8 +215,10 @@ PricedOp Pricer::price(const Op& op, const PassLinks& links) {
   const HostMechanisms& host = machine_.profile->host;
   PricedOp out;
   out.seconds = estimate.time.value * op.share;
+  out.curve = estimate.curve;
+  out.network_tier = estimate.curve == CurveId::inter_collective;
   if (runs_beside_compute(op) && op.stream != Stream::compute && !*host.one_stream)
-    out.seconds *= machine_.calibration->network_slowdown();
+    slow_beside_compute(out, *machine_.calibration, message_bytes(op));
   if (!host.graphs) {
     out.host = host.per_kernel.value * op.launches + host.per_linear.value * enters_linear(op) +
                host.per_routing->value / kRoutedParts * op.routings +
@@ -211,9 +226,7 @@ PricedOp Pricer::price(const Op& op, const PassLinks& links) {
   }
   out.spread = static_cast<float>(estimate.spread);
   out.term = op.term;
-  out.curve = estimate.curve;
   out.stream = *host.one_stream ? Stream::compute : op.stream;
-  out.network_tier = estimate.curve == CurveId::inter_collective;
   out.synchronises = std::holds_alternative<Synchronise>(op.work);
   out.beside = *machine_.profile->kernels.dispatch_overlap && (op.term == Term::ep || out.synchronises);
   out.weight_half = op.weight_half;
@@ -229,6 +242,32 @@ PricedList Pricer::price(const OpList& ops, std::int16_t output, const PassLinks
   list.ops.reserve(ops.size());
   for (const Op& op : ops) list.ops.push_back(price(op, links));
   return list;
+}
+
+namespace {
+
+double gemm_share(const PricedLayer& layer) {
+  double gemms = 0, all = 0;
+  for (const PricedList* list : {&layer.forward, &layer.backward}) {
+    for (const PricedOp& op : list->ops) {
+      if (op.stream != Stream::compute) continue;
+      all += op.seconds;
+      if (op.curve == CurveId::gemm || op.curve == CurveId::grouped_gemm) gemms += op.seconds;
+    }
+  }
+  return all > 0 ? gemms / all : 0;
+}
+
+}  // namespace
+
+PricedLayer Pricer::price(const LayerWork& work, const PassLinks& links) {
+  PricedLayer layer{price(work.forward, work.forward_output, links),
+                    price(work.backward, work.backward_output, links)};
+  const double share = gemm_share(layer);
+  for (PricedList* list : {&layer.forward, &layer.backward}) {
+    for (PricedOp& op : list->ops) op.seconds *= machine_.calibration->sustained_in_mix(op.curve, share);
+  }
+  return layer;
 }
 
 }  // namespace tw

@@ -15,6 +15,8 @@ struct PricedOp {
   double seconds = 0;
   double host = 0;   // seconds of the host to issue it
   float spread = 0;  // relative standard deviation of `seconds`
+  float lost =
+      -1;  // of a network op: what compute beside it loses of each second; below 0: not known by size
   Term term = Term::gemm;
   CurveId curve = CurveId::gemm;
   Stream stream = Stream::compute;
@@ -32,6 +34,10 @@ struct PricedList {
   std::int16_t output = -1;  // the op that the next layer waits for
 };
 
+struct PricedLayer {
+  PricedList forward, backward;
+};
+
 // What everything is priced with.
 struct Machine {
   const Cluster* cluster = nullptr;
@@ -39,6 +45,9 @@ struct Machine {
   const Calibration* calibration = nullptr;
   const Profile* profile = nullptr;
 };
+
+// An op of the network that moves `bytes` at once while compute runs beside it.
+void slow_beside_compute(PricedOp& op, const Calibration& calibration, double bytes);
 
 // Shapes of the groups inside one pass key.
 struct PassLinks {
@@ -57,6 +66,8 @@ class Pricer {
   void set(Dispatch how, Precision precision) { dispatch_ = how, precision_ = precision; }
   PricedOp price(const Op& op, const PassLinks& links);
   PricedList price(const OpList& ops, std::int16_t output, const PassLinks& links);
+  // Both passes of a layer, at the clock that their mix of kernels leaves.
+  PricedLayer price(const LayerWork& work, const PassLinks& links);
 
   // Distinct nodes that the top_k experts of a token lie on, n nodes alike: n(1-(1-1/n)^k), at most
   // `limit` when routing is node-limited (derived: each of k draws misses a node with 1-1/n).

@@ -17,6 +17,15 @@ struct Wait {
   const PricedOp* cause = nullptr;  // nullptr: the host
 };
 
+// Network ops of which it is known what compute beside them loses.
+struct Shared {
+  double seconds = 0, lost = 0;
+  void add(const PricedOp& op) {
+    if (op.lost < 0) return;
+    seconds += op.seconds, lost += op.seconds * static_cast<double>(op.lost);
+  }
+};
+
 class Window {
  public:
   Window(const PricedList& list, const StateOps& state) : list_(list), state_(state) {
@@ -34,6 +43,7 @@ class Window {
   }
 
   double network_busy(bool tier) const { return busy_[tier]; }
+  const Shared& shared() const { return shared_; }
   double host_busy() const { return host_busy_; }
   const PricedOp* longest_network() const { return longest_; }
 
@@ -82,6 +92,7 @@ class Window {
     host_busy_ += op.host;
     if (op.stream != Stream::compute) {
       busy_[op.network_tier] += op.seconds;
+      shared_.add(op);
       if (!longest_ || op.seconds > longest_->seconds) longest_ = &op;
       return;
     }
@@ -100,6 +111,7 @@ class Window {
   std::array<double, kStreams> free_{};
   std::array<double, kMostOps> finish_;
   std::array<double, 2> busy_{};  // network stream: in-node, between nodes
+  Shared shared_;
   double host_ = 0, began_ = 0, host_busy_ = 0;
   const PricedOp* longest_ = nullptr;
   Wait output_, gathered_;
@@ -153,10 +165,15 @@ LayerTime resolve(const PricedList& list, const StateOps& state, double compute_
   keep_up(time, window);
   share_links(time, state, window);
   double beside = window.network_busy(false) + window.network_busy(true);
-  for (const PricedOp* op : {state.gather, state.reduce}) beside += op ? op->seconds : 0;
+  Shared shared = window.shared();
+  for (const PricedOp* op : {state.gather, state.reduce}) {
+    if (!op) continue;
+    beside += op->seconds;
+    shared.add(*op);
+  }
   const double exposed = time.seconds - time.busy;
   const double hidden = std::clamp(beside - exposed, 0.0, time.busy);
-  const double slowed = hidden * (compute_slowdown - 1);
+  const double slowed = hidden * (shared.seconds > 0 ? shared.lost / shared.seconds : compute_slowdown - 1);
   time.seconds += slowed;
   time.terms.add(Term::interference, CurveId::gemm, slowed, 0);
   return time;

@@ -23,7 +23,7 @@ struct LayerTime {
   TermSeconds terms;
 };
 
-// compute_slowdown: of compute while a collective runs beside it (>= 1).
+// compute_slowdown: of compute while a collective runs beside it (>= 1), where no network op knows its own.
 LayerTime resolve(const PricedList& list, const StateOps& state, double compute_slowdown);
 
 }  // namespace tw

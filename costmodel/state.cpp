@@ -62,23 +62,29 @@ struct Traffic {
     add_reduce(op, groups.attention, weights.attention);
     add_reduce(op, groups.expert, weights.expert);
     op.seconds += issued(weights, state().reduce_rank_ops);
-    op.seconds *= state().overlap_reduce ? machine.calibration->network_slowdown() : 1.0;
+    if (state().overlap_reduce)
+      slow_beside_compute(
+          op, *machine.calibration,
+          static_cast<double>((weights.attention + weights.expert) * size_of(state().reduce)));
     return op;
   }
   PricedOp gather(const LocalWeights& weights) const {
     PricedOp op;
     op.term = Term::gather, op.stream = Stream::state;
     if (layout.zero == 0) return op;
+    double bytes = 0;  // of the larger kind of weights
     const auto one_call = [&](const GroupLinks& links, std::int64_t trained, std::int64_t frozen) {
-      const std::int64_t bytes = trained * size(state().gather) + frozen * size_of(DType::bf16);
-      add(op, Collective::all_gather, links, static_cast<double>(bytes) / state().gather_calls);
+      const std::int64_t all = trained * size(state().gather) + frozen * size_of(DType::bf16);
+      const double each = static_cast<double>(all) / state().gather_calls;
+      add(op, Collective::all_gather, links, each);
+      bytes = std::max(bytes, each);
     };
     one_call(groups.attention.shard, weights.attention, weights.frozen_attention);
     one_call(groups.expert.shard, weights.expert, weights.frozen_expert);
     op.seconds *= state().gather_calls;
     op.seconds += issued(weights, state().gather_rank_ops);
     op.seconds = std::max(op.seconds, from_host(weights));
-    op.seconds *= state().overlap_gather ? machine.calibration->network_slowdown() : 1.0;
+    if (state().overlap_gather) slow_beside_compute(op, *machine.calibration, bytes);
     return op;
   }
 

@@ -33,9 +33,13 @@ void fit_curve(const std::vector<Parameter>& parameters, const FitRows& rows, do
                Evidence& evidence);
 
 void fit_kernels(CalibrationFile& file, const std::vector<KernelRow>& rows);
+// Sustained ratios by the share of GEMMs, where rows have whole layers.
+void fit_mixes(CalibrationFile& file, const std::vector<KernelRow>& rows);
+// What collectives and compute cost each other, where rows say.
+void fit_beside(CalibrationFile& file, const std::vector<KernelRow>& rows);
 void fit_links(CalibrationFile& file, const std::vector<CollectiveRow>& measured,
                const std::vector<CollectiveRow>& published);
-// Groups of the very shape that `rows` have, inside a node.
+// Groups of the very shape that `rows` have: inside a node, or a rank on each.
 void fit_tables(CalibrationFile& file, const std::vector<CollectiveRow>& rows, const std::string& source);
 // A CPU's, from rows of the trainer's own run (calibrate/probes) and nothing else.
 CalibrationFile fit_cpu(const MeasuredFile& rows, const Gpu& device);

@@ -56,7 +56,8 @@ bool on_cpu(const CalibrationFile& file) {
 Seconds longest(const Rows& rows, const Selection& wanted) {
   Seconds most(0);
   for (const CollectiveRow& row : rows) {
-    if (row.algorithm == wanted.algorithm && (row.nodes > 1) == wanted.network) most = std::max(most, row.time);
+    if (row.algorithm == wanted.algorithm && (row.nodes > 1) == wanted.network)
+      most = std::max(most, row.time);
   }
   return most;
 }

@@ -1,5 +1,5 @@
-// Exchanges between GPUs of one node on groups of the very shape that was measured: what was fitted becomes a
-// table's points, what was kept out judges the lines between them.
+// Exchanges on groups of the very shape that was measured, in one node or a rank on each: what was fitted
+// becomes a table's points, what was kept out judges the lines between them.
 #include <algorithm>
 #include <cmath>
 
@@ -14,10 +14,16 @@ using Rows = std::vector<CollectiveRow>;
 constexpr double kLeastSpread = 0.03;  // a GPU differs from the next
 constexpr double kNormal95 = 1.96;     // standard deviations of a normal distribution's 95 %
 
-Rows of(const Rows& rows, Collective kind, std::int32_t ranks, std::string_view use) {
+struct Shape {
+  Collective kind;
+  std::int32_t ranks, nodes;
+};
+
+Rows of(const Rows& rows, const Shape& shape, std::string_view use) {
   Rows found;
   std::copy_if(rows.begin(), rows.end(), std::back_inserter(found), [&](const CollectiveRow& row) {
-    return row.nodes == 1 && row.collective == kind && row.ranks == ranks && row.use == use;
+    return row.nodes == shape.nodes && row.collective == shape.kind && row.ranks == shape.ranks &&
+           row.use == use;
   });
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.bytes < b.bytes; });
   return found;
@@ -33,7 +39,8 @@ std::vector<double> residuals(const ExchangeTable& table, const Rows& rows) {
 ExchangeTable table_of(const Rows& fitted, const Rows& held_out, const Evidence& evidence) {
   ExchangeTable table;
   table.collective = fitted.front().collective, table.ranks = fitted.front().ranks;
-  table.link = fitted.front().intra, table.evidence = evidence;
+  table.nodes = fitted.front().nodes, table.evidence = evidence;
+  table.link = fitted.front().nodes > 1 ? *fitted.front().inter : fitted.front().intra;
   for (const CollectiveRow& row : fitted) {
     const Seconds time(rounded(row.time.value));
     table.sizes.push_back(row.bytes);
@@ -57,10 +64,13 @@ void fit_tables(CalibrationFile& file, const Rows& rows, const std::string& sour
     std::int32_t most = 0;
     for (const CollectiveRow& row : rows) most = std::max(most, row.ranks);
     for (std::int32_t ranks = 2; ranks <= most; ++ranks) {
-      const Rows fitted = of(rows, kind, ranks, "fit"), held_out = of(rows, kind, ranks, "held_out");
-      if (fitted.size() < 2) continue;
-      if (held_out.empty()) throw InputError(name, "rows", "none was kept out to judge the table");
-      file.links.tables.value.push_back(table_of(fitted, held_out, evidence));
+      for (const std::int32_t nodes : {1, ranks}) {
+        const Shape shape{kind, ranks, nodes};
+        const Rows fitted = of(rows, shape, "fit"), held_out = of(rows, shape, "held_out");
+        if (fitted.size() < 2) continue;
+        if (held_out.empty()) throw InputError(name, "rows", "none was kept out to judge the table");
+        file.links.tables.value.push_back(table_of(fitted, held_out, evidence));
+      }
     }
   }
 }

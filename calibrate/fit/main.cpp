@@ -41,7 +41,9 @@ void print(const CalibrationFile& file, bool rows) {
   print_curve("pairwise in a node", file.links.pairwise_intra.evidence, rows);
   print_curve("send in a node", file.links.send_intra.evidence, rows);
   for (const ExchangeTable& table : *file.links.tables)
-    print_curve((std::string(name_of(table.collective)) + " of " + std::to_string(table.ranks)).c_str(),
+    print_curve(fmt::format("{} of {}{}", name_of(table.collective), table.ranks,
+                            *table.nodes > 1 ? " between nodes" : "")
+                    .c_str(),
                 table.evidence, rows);
   print_curve("ring between nodes", file.links.ring_inter.evidence, rows);
   print_curve("tree between nodes", file.links.tree_inter.evidence, rows);

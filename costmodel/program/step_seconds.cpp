@@ -61,11 +61,8 @@ class Prices {
   double operation(const Step& step, std::int32_t stage) {
     const LayerWork& work = *unit(step, stage).work;
     const auto [found, made] = known_.try_emplace(&work);
-    if (made) {
-      found->second.first = pricer_.price(work.forward, work.forward_output, links_);
-      found->second.second = pricer_.price(work.backward, work.backward_output, links_);
-    }
-    const PricedList& list = step.backward ? found->second.second : found->second.first;
+    if (made) found->second = pricer_.price(work, links_);
+    const PricedList& list = step.backward ? found->second.backward : found->second.forward;
     return list.ops[static_cast<std::size_t>(step.op)].seconds;
   }
 
@@ -74,7 +71,7 @@ class Prices {
   Pricer pricer_;
   PassLinks links_;
   StateCost state_;
-  std::map<const LayerWork*, std::pair<PricedList, PricedList>> known_;
+  std::map<const LayerWork*, PricedLayer> known_;
 };
 
 }  // namespace

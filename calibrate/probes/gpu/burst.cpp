@@ -87,8 +87,8 @@ LogRow burst(Bench& bench, const Case& one, const BurstRule& rule, const Run& ru
   work.timed(std::clamp<std::int64_t>(std::lround(rule.warm / each), 1, kMostRuns));
   const std::int64_t per_batch = std::max<std::int64_t>(1, std::lround(kBatch / each));
   if (bench.record && rule.recorded && each < kShort) work.record(per_batch);
-  const std::int64_t count =
-      std::clamp<std::int64_t>(std::lround(rule.seconds / each / static_cast<double>(per_batch)), 7, 60);
+  const std::int64_t count = std::clamp<std::int64_t>(
+      std::lround(rule.seconds / each / static_cast<double>(per_batch)), 7, rule.batches);
   LogRow row{one.op, one.shape, one.use, {}};
   for (int round = 0; round < rule.rounds; ++round) {
     if (rule.together) meet();

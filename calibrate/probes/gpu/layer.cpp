@@ -187,8 +187,10 @@ class Layer {
   // The rows of a token are added up.
   void combine(const void* rows) {
     for (std::int64_t i = 1; i < experts_ * rows_ / tokens_; ++i) {
-      add("add", {6 * tokens_ * hidden_, tokens_, hidden_},
-          [=, this] { gpu::add(rows, rows, sink_, tokens_ * hidden_, stream()); });
+      add("add", {6 * tokens_ * hidden_, tokens_, hidden_}, [=, this] {
+        const void* of_this = static_cast<const std::byte*>(rows) + 2 * i * tokens_ * hidden_;
+        gpu::add(rows, of_this, sink_, tokens_ * hidden_, stream());
+      });
     }
   }
   void attend(const AttentionPointers& at, bool back) {

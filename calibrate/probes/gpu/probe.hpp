@@ -60,8 +60,9 @@ struct BurstRule {
   double warm = 0.02, seconds = 0.06;  // of device time
   double error = 0.005;                // relative, of the median: below it no further round
   int rounds = 3;
-  bool recorded = true;   // short executions are replayed from a graph
-  bool together = false;  // every rank runs the same executions; times are the slowest's
+  std::int64_t batches = 60;  // of a round, at most
+  bool recorded = true;       // short executions are replayed from a graph
+  bool together = false;      // every rank runs the same executions; times are the slowest's
 };
 // Seconds per execution in batches of at least a millisecond, after warming up.
 LogRow burst(Bench& bench, const Case& one, const BurstRule& rule, const Run& run);

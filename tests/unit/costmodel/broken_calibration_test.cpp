@@ -46,6 +46,7 @@ constexpr Broken kBroken[] = {
 constexpr Broken kBrokenTables[] = {
     {"table_kind", "\"all_reduce\"", "\"all_reduced\"", "\"tables\"", "all_reduce"},
     {"table_ranks", "\"ranks\": 2", "\"ranks\": 1", "\"tables\"", "ranks"},
+    {"table_nodes", "\"nodes\": 1", "\"nodes\": 3", "\"tables\"", "nodes"},
     {"table_link", "\"450 GB/s\"", "\"0 GB/s\"", "\"tables\"", "link"},
     {"table_sizes_unit", "\"2 KiB\"", "\"2 us\"", "\"tables\"", "wrong unit"},
     {"table_sizes_fall", "\"2 KiB\"", "\"1 KiB\"", "\"tables\"", "rising"},
@@ -54,6 +55,14 @@ constexpr Broken kBrokenTables[] = {
     {"table_times_fall", " us\",", " ms\",", "\"times\"", "none below"},
     {"table_time_zero", "\"5.", "\"0.0e-", "\"times\"", "above 0"},
     {"table_spread", "\"spread\": 0.", "\"spread\": 4.", "\"tables\"", "spread"},
+    {"mix_share", "\"gemm_share\": 0.", "\"gemm_share\": 7.", "\"mixes\"", "gemm_share"},
+    {"mix_order", "\"gemm_share\": 0.5", "\"gemm_share\": 0.9", "\"mixes\"", "gemm_share"},
+    {"mix_ratio", "\"attention\": ", "\"attention\": -", "\"mixes\"", "attention"},
+    {"mix_key", "\"gemm\"", "\"gem\"", "\"mixes\"", "gem"},
+    {"beside_size", "\"1 MiB\"", "\"0 B\"", "\"beside\"", "above 0"},
+    {"beside_order", "\"1 MiB\"", "\"1 GiB\"", "\"beside\"", "rise"},
+    {"beside_network", "\"network\": ", "\"network\": -", "\"beside\"", "at least 1"},
+    {"beside_lost", "\"lost\": 0.", "\"lost\": 4.", "\"beside\"", "from 0 to 1"},
     {"table_key", "\"times\"", "\"time\"", "\"tables\"", "time"},
 };
 

@@ -268,6 +268,44 @@ TEST(Calibration, eight_bits_under_load) {
               1 / (2 * share), 1e-9);
 }
 
+// 1 MiB 7.47 and 0.216, 8 MiB 4.39 and 0.202 (h200-sxm.json): half-way in the logarithm is 2.83 MiB. Outside
+// the sizes the nearest; between nodes, and where nothing was measured by size, the file's one constant.
+TEST(Calibration, interference_by_size) {
+  const Calibration h200 = calibration_of("h200-sxm", kH200);
+  const std::vector<Interference>& sizes = *h200.data().host.beside;
+  ASSERT_GE(sizes.size(), 2u);
+  const double low = sizes[0].bytes.to_double(), high = sizes[1].bytes.to_double();
+  const Calibration::Beside middle = h200.beside(std::sqrt(low * high), false);
+  EXPECT_NEAR(middle.network, (sizes[0].network + sizes[1].network) / 2, 1e-12);
+  EXPECT_NEAR(*middle.lost, (sizes[0].lost + sizes[1].lost) / 2, 1e-12);
+  EXPECT_EQ(h200.beside(1, false).network, sizes.front().network);
+  EXPECT_EQ(h200.beside(1e15, false).network, sizes.back().network);
+  EXPECT_EQ(h200.beside(low, true).network, h200.data().host.network_slowdown);
+  EXPECT_FALSE(h200.beside(low, true).lost);
+  EXPECT_FALSE(calibration_of("h100-sxm", kH100).beside(low, false).lost);
+  EXPECT_TRUE(calibration_of("h200-sxm", kH100).data().host.beside->empty());  // of that GPU alone
+}
+
+// Shares 0.549, 0.737 and 0.835 were measured: on them their own ratios, between two a straight line, outside
+// the nearest; 1 where no layer was.
+TEST(Calibration, sustained_by_the_mix_of_a_layer) {
+  const Calibration h200 = calibration_of("h200-sxm", kH200);
+  const std::vector<LoadAtShare>& mixes = *h200.data().sustained->mixes;
+  ASSERT_EQ(mixes.size(), 3u);
+  const auto attention = [&](double share) {
+    return h200.sustained(CurveId::attention) * h200.sustained_in_mix(CurveId::attention, share);
+  };
+  for (const LoadAtShare& mix : mixes) EXPECT_NEAR(attention(mix.gemm_share), mix.attention, 1e-12);
+  EXPECT_NEAR(attention((mixes[0].gemm_share + mixes[1].gemm_share) / 2),
+              (mixes[0].attention + mixes[1].attention) / 2, 1e-12);
+  EXPECT_NEAR(attention(0), mixes.front().attention, 1e-12);
+  EXPECT_NEAR(attention(1), mixes.back().attention, 1e-12);
+  EXPECT_EQ(h200.sustained_in_mix(CurveId::intra_collective, 0.7), 1);
+  EXPECT_EQ(calibration_of("h100-sxm", kH100).sustained_in_mix(CurveId::gemm, 0.7), 1);
+  EXPECT_EQ(calibration_of("h200-sxm", kA100).sustained_in_mix(CurveId::gemm, 0.7), 1);
+  EXPECT_EQ(h200.in_bursts().sustained_in_mix(CurveId::gemm, 0.7), 1);
+}
+
 TEST(Calibration, attention_kernels) {
   const Calibration c = calibration_of("h100-sxm", kH100);
   AttentionShape shape{.batch = 1,

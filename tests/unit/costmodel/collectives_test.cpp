@@ -119,6 +119,11 @@ TEST(Collectives, tables) {
   EXPECT_EQ(table_for(curves, Collective::all_gather, in_node(4)), nullptr);
   EXPECT_EQ(table_for(curves, Collective::all_gather, in_node(2, 400)), nullptr);  // slower links
   EXPECT_EQ(table_for(curves, Collective::all_gather, between(2, 1)), nullptr);
+  curves.tables.value[0].nodes = 2, curves.tables.value[0].link = BytesPerSec(50e9);
+  EXPECT_NE(table_for(curves, Collective::all_gather, between(2, 1)), nullptr);
+  EXPECT_EQ(table_for(curves, Collective::all_gather, in_node(2)), nullptr);
+  EXPECT_EQ(table_for(curves, Collective::all_gather, between(2, 2)), nullptr);
+  curves.tables.value[0].nodes = 1, curves.tables.value[0].link = BytesPerSec(450e9);
   curves.tables.value[0].collective = Collective::send;  // a message has two ends in any group
   EXPECT_NE(table_for(curves, Collective::send, in_node(4)), nullptr);
 }

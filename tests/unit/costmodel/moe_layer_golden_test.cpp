@@ -132,8 +132,8 @@ TEST(MoeLayer, StateTrafficCostsTheDerivedCollectives) {
                       k.collective(Collective::all_gather, expert, Bytes(6291456)).time;
   const auto reduce = k.collective(Collective::reduce_scatter, attention, Bytes(1593344)).time +
                       k.collective(Collective::reduce_scatter, expert, Bytes(12582912)).time;
-  EXPECT_NEAR(state.gather, gather.value * k.network_slowdown(), 1e-12);
-  EXPECT_NEAR(state.reduce, reduce.value * k.network_slowdown(), 1e-12);
+  EXPECT_NEAR(state.gather, gather.value * k.beside(0, false).network, 1e-12);
+  EXPECT_NEAR(state.reduce, reduce.value * k.beside(0, false).network, 1e-12);
   EXPECT_TRUE(chain.state->gathers_every);
   EXPECT_TRUE(chain.state->reduces_every);
 }

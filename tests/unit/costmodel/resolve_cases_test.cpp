@@ -61,6 +61,17 @@ TEST(ResolveCases, AHiddenCollectiveOnlySlows) {
   EXPECT_NEAR(resolve(list, {}, 1.1).seconds, 8.2, 1e-12);
 }
 
+// The same where it is known what compute loses beside that op: half of its two seconds, not a tenth; beside
+// a gather of three (a quarter) all five are hidden: 2 / 2 + 3 / 4.
+TEST(ResolveCases, WhatComputeLosesBesideAnOpCanBeKnown) {
+  auto list = list_of({{.seconds = 3}, {kNet, 2, 0, 0}, {.seconds = 4}, {.seconds = 1, .after = 1}});
+  list.ops[1].lost = 0.5f;
+  EXPECT_NEAR(resolve(list, {}, 1.1).seconds, 9, 1e-12);
+  PricedOp gather = state(Term::gather, 3);
+  gather.lost = 0.25f;
+  EXPECT_NEAR(resolve(list, {&gather, nullptr}, 1.1).seconds, 8 + 1 + 0.75, 1e-12);
+}
+
 // An exchange beside another micro-batch: nothing waits for it, but a layer lasts as long as it does.
 TEST(ResolveCases, AnExchangeBesideAnotherMicroBatch) {
   const auto seconds = [](double exchange) {
