@@ -7,8 +7,7 @@
 // - In training, GEMMs of another architecture slow down by its own ratio (row of carry_over).
 // - Memory goes with the data-sheet rate; the exponential unit with the number of SMs.
 // - What collectives and compute cost each other by size is not carried over: the two constants are.
-// - Links: efficiencies are shares of the links' rates, times the architecture's link_scale (or
-//   all_to_all_scale); in-node
+// - Links: efficiencies are shares of the links' rates, times the architecture's link_scale; in-node
 //   latencies and ramps times its link_latency and link_ramp.
 #include <algorithm>
 #include <cmath>
@@ -64,9 +63,7 @@ void scale_attention(AttentionKernelCurves& curves, double factor) {
 void scale_links(LinkCurves& links, const CarryOver& rule, bool same_architecture) {
   for (LinkCurve* curve : {&links.ring_intra, &links.nvls_intra, &links.pairwise_intra, &links.send_intra}) {
     if (same_architecture) break;
-    const bool exchange = curve == &links.pairwise_intra && *rule.all_to_all_scale > 0;
-    curve->efficiency =
-        std::min(1.0, curve->efficiency * (exchange ? *rule.all_to_all_scale : rule.link_scale));
+    curve->efficiency = std::min(1.0, curve->efficiency * rule.link_scale);
     curve->base = curve->base * rule.link_latency, curve->hop = curve->hop * rule.link_latency;
     curve->ramp = curve->ramp * rule.link_ramp;
   }

@@ -222,7 +222,6 @@ struct CarryOver {
   double sustained = 1;                // GEMM in training over a burst, beyond the calibrated GPU's own ratio
   Defaulted<double> sustained_low{0};  // the same of 8 and 4 bits, which draw less power; 0: as `sustained`
   double link_scale = 1;               // of the in-node efficiencies
-  Defaulted<double> all_to_all_scale{0};  // of the all-to-all's; 0: as link_scale
   double link_latency = 1, link_ramp = 1;  // of the in-node base and hop, and of the ramp
   bool nvls = false;
   Defaulted<bool>
@@ -233,7 +232,7 @@ struct CarryOver {
   std::string source;
 };
 TW_DESCRIBE(CarryOver, gemm_share, attention_share, fused_share, sustained, sustained_low, link_scale,
-            all_to_all_scale, link_latency, link_ramp, nvls, accumulates_apart, power_exponent, spread, routed_spread, source);
+            link_latency, link_ramp, nvls, accumulates_apart, power_exponent, spread, routed_spread, source);
 
 // GEMMs of one low-precision recipe: `share` of the data-sheet ratio to bf16 is reached, and every
 // activation and gradient element is cast on the way: bytes read and written per element.
