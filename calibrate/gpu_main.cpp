@@ -3,7 +3,6 @@
 #include <mpi.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -11,6 +10,7 @@
 #include <iostream>
 #include <set>
 
+#include "calibrate/measure/command_line.hpp"
 #include "calibrate/measure/row_log.hpp"
 #include "calibrate/probes/gpu/probe.hpp"
 #include "kernels/backend/cpu/mpi.hpp"
@@ -151,14 +151,7 @@ std::optional<Options> parse(int argc, char** argv, bool speaks) {
   app.add_option("--device", out.device, "the first rank's GPU, the next rank's is the next one");
   app.add_flag("--serve", out.serve, "measures the cases of standard input");
   app.add_flag("--quiet", out.quiet, "no progress");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& asked_for_help) {
-    if (speaks) app.exit(asked_for_help);
-    return {};
-  } catch (const CLI::ParseError& error) {
-    throw InputError("command line", "", error.what());
-  }
+  if (!understood(app, argc, argv, speaks)) return {};
   for (int i = 0; i < argc; ++i)
     out.command += (i > 0 ? " " : "") + std::string(i > 0 ? argv[i] : "trainwright-calibrate-gpu");
   return out;

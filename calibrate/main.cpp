@@ -2,13 +2,13 @@
 #include <fmt/format.h>
 #include <malloc.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <optional>
 
 #include "calibrate/fit/fit.hpp"
+#include "calibrate/measure/command_line.hpp"
 #include "calibrate/probes/machine.hpp"
 #include "calibrate/probes/training_ops.hpp"
 #include "kernels/backend/cpu/mpi.hpp"
@@ -199,14 +199,7 @@ std::optional<Options> parse(int argc, char** argv, bool speaks) {
   app.add_option("--date", out.date, "written into the file");
   app.add_option("--seconds", out.seconds, "at most, for exchanges and for operators each");
   app.add_flag("--quiet", out.quiet, "no progress");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& asked_for_help) {
-    if (speaks) app.exit(asked_for_help);
-    return {};
-  } catch (const CLI::ParseError& error) {
-    throw InputError("command line", "", error.what());
-  }
+  if (!understood(app, argc, argv, speaks)) return {};
   if (out.device != "cpu") throw InputError("command line", "--device", "must be cpu");
   return out;
 }

@@ -10,16 +10,6 @@ namespace {
 using Bf16 = __nv_bfloat16;
 constexpr int kThreads = 256, kOrderThreads = 512, kMostChosen = 16;
 
-unsigned blocks_for(std::int64_t items, int threads = kThreads) {
-  const std::int64_t blocks = (items + threads - 1) / threads;
-  return static_cast<unsigned>(blocks < 1 ? 1 : blocks < kMaxBlocks ? blocks : kMaxBlocks);
-}
-__device__ std::int64_t thread_of_all() {
-  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
-__device__ std::int64_t all_threads() {
-  return static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-}
 __device__ int lane() {
   return static_cast<int>(threadIdx.x) % 32;
 }
@@ -237,40 +227,41 @@ __global__ void swiglu_bwd(RoutedSwiglu size, RoutedSwigluBackward at) {
 }  // namespace
 
 void router_forward(RouterSize size, const void* logits, const RouterChoice& choice, Stream stream) {
-  route_rows<<<blocks_for(size.rows * 32), kThreads, 0, stream>>>(size, static_cast<const Bf16*>(logits),
-                                                                  choice);
+  route_rows<<<blocks_for(size.rows * 32, kThreads), kThreads, 0, stream>>>(
+      size, static_cast<const Bf16*>(logits), choice);
   launched("router_forward");
 }
 
 void router_backward(RouterSize size, const RouterChoice& choice, const float* dweights,
                      const RouterBalance& balance, void* dlogits, Stream stream) {
-  route_gradients<<<blocks_for(size.rows * 32), kThreads, 0, stream>>>(size, choice, dweights, balance,
-                                                                       static_cast<Bf16*>(dlogits));
+  route_gradients<<<blocks_for(size.rows * 32, kThreads), kThreads, 0, stream>>>(
+      size, choice, dweights, balance, static_cast<Bf16*>(dlogits));
   launched("router_backward");
 }
 
 void count_routes(RouterSize size, const std::int32_t* experts, const std::int32_t* sequences, float* counts,
                   Stream stream) {
-  count_each<<<blocks_for(size.rows * size.top_k), kThreads, 0, stream>>>(size, experts, sequences, counts);
+  count_each<<<blocks_for(size.rows * size.top_k, kThreads), kThreads, 0, stream>>>(size, experts, sequences,
+                                                                                    counts);
   launched("count_routes");
 }
 
 void to_fractions(FractionSize size, float* counts, Stream stream) {
-  fractions_of<<<blocks_for(size.experts), kThreads, 0, stream>>>(size, counts);
+  fractions_of<<<blocks_for(size.experts, kThreads), kThreads, 0, stream>>>(size, counts);
   launched("to_fractions");
 }
 
 void add_balance_loss(RouterSize size, const float* probabilities, const RouterBalance& balance, double* loss,
                       Stream stream) {
-  balance_losses<<<blocks_for(size.rows * size.experts / 8), kThreads, 0, stream>>>(size, probabilities,
-                                                                                    balance, loss);
+  balance_losses<<<blocks_for(size.rows * size.experts / 8, kThreads), kThreads, 0, stream>>>(
+      size, probabilities, balance, loss);
   launched("add_balance_loss");
 }
 
 void order_routes(RouterSize size, const RouterChoice& choice, const RouteOrder& order, Stream stream) {
   if (cudaMemsetAsync(order.counts, 0, static_cast<std::size_t>(size.experts) * 8, stream) != cudaSuccess)
     throw std::runtime_error("order_routes: the counts cannot be cleared");
-  count_all<<<blocks_for(size.rows * size.top_k), kThreads, 0, stream>>>(
+  count_all<<<blocks_for(size.rows * size.top_k, kThreads), kThreads, 0, stream>>>(
       size, choice.experts, reinterpret_cast<unsigned long long*>(order.counts));
   launched("order_routes");
   place_routes<<<static_cast<unsigned>(size.experts), kOrderThreads, 0, stream>>>(size, choice, order);
@@ -278,13 +269,13 @@ void order_routes(RouterSize size, const RouterChoice& choice, const RouteOrder&
 }
 
 void sum_routes(TokenSum size, const std::int32_t* place, const void* in, void* out, Stream stream) {
-  sum_of_routes<<<blocks_for(size.tokens * size.width / kPack), kThreads, 0, stream>>>(
+  sum_of_routes<<<blocks_for(size.tokens * size.width / kPack, kThreads), kThreads, 0, stream>>>(
       size, place, static_cast<const Bf16*>(in), static_cast<Bf16*>(out));
   launched("sum_routes");
 }
 
 void gather_fp32(std::int64_t count, const std::int32_t* index, const float* in, float* out, Stream stream) {
-  gather_floats<<<blocks_for(count), kThreads, 0, stream>>>(count, index, in, out);
+  gather_floats<<<blocks_for(count, kThreads), kThreads, 0, stream>>>(count, index, in, out);
   launched("gather_fp32");
 }
 
@@ -304,7 +295,7 @@ void move_rows(const RowMoves& moves, const void* in, void* out, Stream stream) 
 void routed_swiglu_forward(RoutedSwiglu size, const void* gate_up, const float* factor, void* act,
                            Stream stream) {
   if (size.rows == 0) return;
-  swiglu_fwd<<<blocks_for(size.rows * size.width / kPack), kThreads, 0, stream>>>(
+  swiglu_fwd<<<blocks_for(size.rows * size.width / kPack, kThreads), kThreads, 0, stream>>>(
       size, static_cast<const Bf16*>(gate_up), factor, static_cast<Bf16*>(act));
   launched("routed_swiglu_forward");
 }

@@ -10,21 +10,6 @@ namespace {
 using Bf16 = __nv_bfloat16;
 constexpr int kThreads = 256;
 
-unsigned blocks_for(std::int64_t items) {
-  const std::int64_t blocks = (items + kThreads - 1) / kThreads;
-  return static_cast<unsigned>(blocks < 1 ? 1 : blocks < kMaxBlocks ? blocks : kMaxBlocks);
-}
-__device__ std::int64_t thread_of_all() {
-  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
-__device__ std::int64_t all_threads() {
-  return static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-}
-
-__device__ double warp_sum_of(double x) {
-  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffU, x, offset);
-  return x;
-}
 __global__ void add_floats(const float* x, float* y, std::int64_t packs) {
   for (std::int64_t i = thread_of_all(); i < packs; i += all_threads()) {
     const Pack8 a = load8(x, i);
@@ -81,11 +66,11 @@ __global__ void squares_of_runs(ElementRuns runs, const float* x, double* sum) {
     }
   }
   __shared__ double parts[kThreads / 32];
-  squares = warp_sum_of(squares);
+  squares = warp_sum(squares);
   if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = squares;
   __syncthreads();
   if (threadIdx.x >= 32) return;
-  squares = warp_sum_of(threadIdx.x < kThreads / 32 ? parts[threadIdx.x] : 0.0);
+  squares = warp_sum(threadIdx.x < kThreads / 32 ? parts[threadIdx.x] : 0.0);
   if (threadIdx.x == 0 && squares != 0) atomicAdd(sum, squares);
 }
 
@@ -134,7 +119,7 @@ __global__ void adamw_packs(AdamWStep step, const float* factor, AdamWRange at) 
 }  // namespace
 
 void add_fp32(const float* x, float* y, std::int64_t count, Stream stream) {
-  add_floats<<<blocks_for(count / kPack), kThreads, 0, stream>>>(x, y, count / kPack);
+  add_floats<<<blocks_for(count / kPack, kThreads), kThreads, 0, stream>>>(x, y, count / kPack);
   launched("add_fp32");
 }
 
@@ -174,7 +159,7 @@ void clip_factor(const double* squares, double limit, float* factor, Stream stre
 }
 
 void adamw_clipped(AdamWStep step, const float* factor, const AdamWRange& range, Stream stream) {
-  adamw_packs<<<blocks_for(range.count / kPack), kThreads, 0, stream>>>(step, factor, range);
+  adamw_packs<<<blocks_for(range.count / kPack, kThreads), kThreads, 0, stream>>>(step, factor, range);
   launched("adamw_clipped");
 }
 

@@ -10,17 +10,6 @@ namespace {
 using Bf16 = __nv_bfloat16;
 constexpr int kThreads = 256;
 
-unsigned blocks_for(std::int64_t items) {
-  const std::int64_t blocks = (items + kThreads - 1) / kThreads;
-  return static_cast<unsigned>(blocks < 1 ? 1 : blocks < kMaxBlocks ? blocks : kMaxBlocks);
-}
-__device__ std::int64_t thread_of_all() {
-  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
-__device__ std::int64_t all_threads() {
-  return static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-}
-
 // Entries of pack i that are no padding.
 __device__ int real_in(std::int64_t i, std::int64_t real) {
   const std::int64_t left = real - i * kPack;
@@ -72,12 +61,8 @@ __global__ void merge_parts(std::int64_t rows, std::int64_t ranks, const float* 
   }
 }
 
-__device__ double warp_sum_of(double x) {
-  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffU, x, offset);
-  return x;
-}
 __device__ void add_of_warps(double x, double* to) {
-  x = warp_sum_of(x);
+  x = warp_sum(x);
   if (threadIdx.x % 32 == 0 && x != 0) atomicAdd(to, x);
 }
 
@@ -233,7 +218,7 @@ void score_forward(VocabularyPart part, const std::int32_t* targets, const void*
 }
 
 void merge_scores(std::int64_t rows, std::int64_t ranks, const float* all, float* parts, Stream stream) {
-  merge_parts<<<blocks_for(rows), kThreads, 0, stream>>>(rows, ranks, all, parts);
+  merge_parts<<<blocks_for(rows, kThreads), kThreads, 0, stream>>>(rows, ranks, all, parts);
   launched("merge_scores");
 }
 
@@ -250,27 +235,27 @@ void score_backward(VocabularyPart part, const ScoredRows& at, float scale, void
 
 void embedding_forward(TableSize size, const std::int32_t* tokens, const void* table, void* y,
                        Stream stream) {
-  look_up<<<blocks_for(size.rows * size.width / kPack), kThreads, 0, stream>>>(
+  look_up<<<blocks_for(size.rows * size.width / kPack, kThreads), kThreads, 0, stream>>>(
       size, tokens, static_cast<const uint4*>(table), static_cast<uint4*>(y));
   launched("embedding_forward");
 }
 
 void embedding_backward(TableSize size, const std::int32_t* tokens, const void* dy, float* dtable,
                         Stream stream) {
-  add_to_table<<<blocks_for(size.rows * size.width / kPack), kThreads, 0, stream>>>(
+  add_to_table<<<blocks_for(size.rows * size.width / kPack, kThreads), kThreads, 0, stream>>>(
       size, tokens, static_cast<const Bf16*>(dy), dtable);
   launched("embedding_backward");
 }
 
 void head_norm_forward(HeadNormSize size, const void* weight, void* x, Stream stream) {
-  head_norm_fwd<<<blocks_for(size.rows * size.heads * 32), kThreads, 0, stream>>>(
+  head_norm_fwd<<<blocks_for(size.rows * size.heads * 32, kThreads), kThreads, 0, stream>>>(
       size, static_cast<const Pair*>(weight), static_cast<Bf16*>(x));
   launched("head_norm_forward");
 }
 
 void head_norm_backward(HeadNormSize size, const HeadNormBackward& at, Stream stream) {
   constexpr unsigned kBlocks = 132 * 4;  // each adds to the weight's gradient once
-  const unsigned wanted = blocks_for(size.rows * size.heads * 32),
+  const unsigned wanted = blocks_for(size.rows * size.heads * 32, kThreads),
                  blocks = wanted < kBlocks ? wanted : kBlocks;
   head_norm_bwd<<<blocks, kThreads, 0, stream>>>(size, at);
   launched("head_norm_backward");

@@ -18,6 +18,18 @@ inline void launched(const char* kernel) {
   if (error != cudaSuccess) throw std::runtime_error(std::string(kernel) + ": " + cudaGetErrorString(error));
 }
 
+// Blocks whose threads go over `items` by stride.
+inline unsigned blocks_for(std::int64_t items, int threads) {
+  const std::int64_t blocks = (items + threads - 1) / threads;
+  return static_cast<unsigned>(blocks < 1 ? 1 : blocks < kMaxBlocks ? blocks : kMaxBlocks);
+}
+__device__ inline std::int64_t thread_of_all() {
+  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ inline std::int64_t all_threads() {
+  return static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+}
+
 struct Pack8 {
   float v[kPack];
 };
@@ -63,7 +75,8 @@ __device__ inline void add8(float* to, std::int64_t i, const Pack8& p) {
 #endif
 }
 
-__device__ inline float warp_sum(float x) {
+template <class Float>
+__device__ inline Float warp_sum(Float x) {
 #pragma unroll
   for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffU, x, offset);
   return x;
