@@ -110,70 +110,109 @@ __global__ void add_to_table(TableSize size, const std::int32_t* tokens, const B
   }
 }
 
-// A warp per vector; a lane has the same pairs of every vector, at most kPairs.
-constexpr int kPairs = 4;
-using Pair = __nv_bfloat162;
+// A vector has one lane for each pack, rounded up to a power of two: a warp works on several at once.
+struct HeadLanes {
+  int lanes;                 // of a vector
+  int lane;                  // this thread's among them
+  bool active;               // has a pack
+  std::int64_t first, step;  // vector of this thread, and to its next
+};
 
-__device__ Pair* vector_at(const HeadNormSize& size, const void* rows, std::int64_t v) {
-  const std::int64_t first = v / size.heads * size.stride + size.column + v % size.heads * size.width;
-  return reinterpret_cast<Pair*>(const_cast<Bf16*>(static_cast<const Bf16*>(rows)) + first);
+__device__ HeadLanes lanes_of(const HeadNormSize& size) {
+  const int packs = static_cast<int>(size.width) / kPack;
+  int lanes = 1;
+  while (lanes < packs) lanes *= 2;
+  const int lane = static_cast<int>(threadIdx.x) % lanes;
+  return {lanes, lane, lane < packs, thread_of_all() / lanes, all_threads() / lanes};
 }
 
-__global__ void head_norm_fwd(HeadNormSize size, const Pair* weight, Bf16* x) {
-  const std::int64_t warps = all_threads() / 32, vectors = size.rows * size.heads;
-  const int lane = static_cast<int>(threadIdx.x) % 32, pairs = static_cast<int>(size.width) / 2;
-  for (std::int64_t v = thread_of_all() / 32; v < vectors; v += warps) {
-    Pair* at = vector_at(size, x, v);
-    float2 held[kPairs];
+__device__ float sum_over(float x, int lanes) {
+  for (int offset = lanes / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffU, x, offset);
+  return x;
+}
+
+// In packs.
+__device__ std::int64_t vector_at(const HeadNormSize& size, std::int64_t v) {
+  return (v / size.heads * size.stride + size.column + v % size.heads * size.width) / kPack;
+}
+
+// All threads of a warp go round equally often, the last of them without a vector.
+__device__ std::int64_t rounds_of(const HeadNormSize& size, const HeadLanes& l) {
+  return (size.rows * size.heads + l.step - 1) / l.step;
+}
+
+__global__ void head_norm_fwd(HeadNormSize size, const Bf16* weight, Bf16* x) {
+  const HeadLanes l = lanes_of(size);
+  const std::int64_t vectors = size.rows * size.heads, rounds = rounds_of(size, l);
+  const Pack8 w = l.active ? load8(weight, l.lane) : Pack8{};
+  for (std::int64_t round = 0, v = l.first; round < rounds; ++round, v += l.step) {
+    const bool mine = l.active && v < vectors;
+    const std::int64_t at = mine ? vector_at(size, v) + l.lane : 0;
+    Pack8 in = mine ? load8(x, at) : Pack8{};
     float squares = 0;
-#pragma unroll
-    for (int p = 0; p < kPairs; ++p) {
-      if (lane + 32 * p >= pairs) continue;
-      held[p] = __bfloat1622float2(at[lane + 32 * p]);
-      squares += held[p].x * held[p].x + held[p].y * held[p].y;
-    }
-    const float scale = rsqrtf(warp_sum(squares) / static_cast<float>(size.width) + size.epsilon);
-#pragma unroll
-    for (int p = 0; p < kPairs; ++p) {
-      if (lane + 32 * p >= pairs) continue;
-      const float2 w = __bfloat1622float2(weight[lane + 32 * p]);
-      at[lane + 32 * p] = __floats2bfloat162_rn(held[p].x * scale * w.x, held[p].y * scale * w.y);
-    }
+    for (int j = 0; j < kPack; ++j) squares += in.v[j] * in.v[j];
+    const float scale = rsqrtf(sum_over(squares, l.lanes) / static_cast<float>(size.width) + size.epsilon);
+    if (!mine) continue;
+    for (int j = 0; j < kPack; ++j) in.v[j] *= scale * w.v[j];
+    store8(x, at, in);
   }
 }
 
-__global__ void head_norm_bwd(HeadNormSize size, HeadNormBackward b) {
-  const std::int64_t warps = all_threads() / 32, vectors = size.rows * size.heads;
-  const int lane = static_cast<int>(threadIdx.x) % 32, pairs = static_cast<int>(size.width) / 2;
-  const auto* weight = static_cast<const Pair*>(b.weight);
+// Gradients of the weight are added up in registers, then over the block, and once to memory.
+__global__ void __launch_bounds__(kThreads) head_norm_bwd(HeadNormSize size, HeadNormBackward b) {
+  const HeadLanes l = lanes_of(size);
+  const std::int64_t vectors = size.rows * size.heads, rounds = rounds_of(size, l);
+  const auto *weight = static_cast<const Bf16*>(b.weight), *x = static_cast<const Bf16*>(b.x);
+  auto* dy = static_cast<Bf16*>(b.dy);
   const float mean = 1.0f / static_cast<float>(size.width);
-  float2 dweight[kPairs] = {};
-  for (std::int64_t v = thread_of_all() / 32; v < vectors; v += warps) {
-    const Pair* x = vector_at(size, b.x, v);
-    Pair* dy = vector_at(size, b.dy, v);
-    float2 in[kPairs], g[kPairs];
+  const Pack8 w = l.active ? load8(weight, l.lane) : Pack8{};
+  Pack8 dweight = {};
+  for (std::int64_t round = 0, v = l.first; round < rounds; ++round, v += l.step) {
+    const bool mine = l.active && v < vectors;
+    const std::int64_t at = mine ? vector_at(size, v) + l.lane : 0;
+    const Pack8 in = mine ? load8(x, at) : Pack8{}, g = mine ? load8(dy, at) : Pack8{};
     float squares = 0, dots = 0;
-#pragma unroll
-    for (int p = 0; p < kPairs; ++p) {
-      if (lane + 32 * p >= pairs) continue;
-      in[p] = __bfloat1622float2(x[lane + 32 * p]), g[p] = __bfloat1622float2(dy[lane + 32 * p]);
-      const float2 w = __bfloat1622float2(weight[lane + 32 * p]);
-      squares += in[p].x * in[p].x + in[p].y * in[p].y;
-      dots += in[p].x * g[p].x * w.x + in[p].y * g[p].y * w.y;
+    for (int j = 0; j < kPack; ++j) squares += in.v[j] * in.v[j], dots += in.v[j] * g.v[j] * w.v[j];
+    const float scale = rsqrtf(sum_over(squares, l.lanes) * mean + size.epsilon);
+    const float share = sum_over(dots, l.lanes) * mean * scale * scale;
+    if (!mine) continue;
+    Pack8 out;
+    for (int j = 0; j < kPack; ++j) {
+      out.v[j] = scale * (w.v[j] * g.v[j] - in.v[j] * share);
+      dweight.v[j] += g.v[j] * in.v[j] * scale;
     }
-    const float scale = rsqrtf(warp_sum(squares) * mean + size.epsilon);
-    const float share = warp_sum(dots) * mean * scale * scale;
-#pragma unroll
-    for (int p = 0; p < kPairs; ++p) {
-      if (lane + 32 * p >= pairs) continue;
-      const float2 w = __bfloat1622float2(weight[lane + 32 * p]);
-      dy[lane + 32 * p] = __floats2bfloat162_rn(scale * (w.x * g[p].x - in[p].x * share),
-                                                scale * (w.y * g[p].y - in[p].y * share));
-      dweight[p].x += g[p].x * in[p].x * scale, dweight[p].y += g[p].y * in[p].y * scale;
-    }
+    store8(dy, at, out);
   }
-  for (int p = 0; p < kPairs; ++p) {
-    if (lane + 32 * p < pairs) atomicAdd(reinterpret_cast<float2*>(b.dweight) + lane + 32 * p, dweight[p]);
+  __shared__ Pack8 of_threads[kThreads];
+  of_threads[threadIdx.x] = dweight;
+  __syncthreads();
+  if (static_cast<int>(threadIdx.x) >= l.lanes || !l.active) return;
+  for (int t = static_cast<int>(threadIdx.x) + l.lanes; t < kThreads; t += l.lanes) {
+    for (int j = 0; j < kPack; ++j) dweight.v[j] += of_threads[t].v[j];
+  }
+  add8(b.dweight, l.lane, dweight);
+}
+
+// Pack i of the rows, and where it lies among the parts.
+__device__ std::int64_t place_in_parts(const HeadSplit& s, std::int64_t i, std::int64_t packs) {
+  const std::int64_t row = i / packs, sequence = row / s.length, token = row % s.length;
+  std::int64_t column = i % packs, inside = 0, piece = 0;
+  for (int n = 0; n < HeadSplit::kSections; ++n) {
+    const std::int64_t section = s.section[n] / kPack;
+    piece = section / s.ranks;
+    if (column < section) break;
+    column -= section, inside += piece;
+  }
+  const std::int64_t rank = column / piece;
+  return ((sequence * s.ranks + rank) * s.length + token) * (packs / s.ranks) + inside + column % piece;
+}
+
+template <bool kSplit>
+__global__ void regroup_heads(HeadSplit s, std::int64_t packs, const uint4* from, uint4* to) {
+  const std::int64_t all = s.sequences * s.length * packs;
+  for (std::int64_t i = thread_of_all(); i < all; i += all_threads()) {
+    const std::int64_t part = place_in_parts(s, i, packs);
+    kSplit ? to[part] = from[i] : to[i] = from[part];
   }
 }
 
@@ -248,17 +287,36 @@ void embedding_backward(TableSize size, const std::int32_t* tokens, const void* 
 }
 
 void head_norm_forward(HeadNormSize size, const void* weight, void* x, Stream stream) {
-  head_norm_fwd<<<blocks_for(size.rows * size.heads * 32, kThreads), kThreads, 0, stream>>>(
-      size, static_cast<const Pair*>(weight), static_cast<Bf16*>(x));
+  head_norm_fwd<<<blocks_for(size.rows * size.heads * size.width / kPack, kThreads), kThreads, 0, stream>>>(
+      size, static_cast<const Bf16*>(weight), static_cast<Bf16*>(x));
   launched("head_norm_forward");
 }
 
 void head_norm_backward(HeadNormSize size, const HeadNormBackward& at, Stream stream) {
-  constexpr unsigned kBlocks = 132 * 4;  // each adds to the weight's gradient once
-  const unsigned wanted = blocks_for(size.rows * size.heads * 32, kThreads),
+  constexpr unsigned kBlocks = 132 * 6;  // each adds to the weight's gradient once
+  const unsigned wanted = blocks_for(size.rows * size.heads * size.width / kPack, kThreads),
                  blocks = wanted < kBlocks ? wanted : kBlocks;
   head_norm_bwd<<<blocks, kThreads, 0, stream>>>(size, at);
   launched("head_norm_backward");
+}
+
+namespace {
+template <bool kSplit>
+void regroup(const HeadSplit& s, const void* from, void* to, Stream stream) {
+  std::int64_t packs = 0;
+  for (const std::int64_t section : s.section) packs += section / kPack;
+  regroup_heads<kSplit><<<blocks_for(s.sequences * s.length * packs, kThreads), kThreads, 0, stream>>>(
+      s, packs, static_cast<const uint4*>(from), static_cast<uint4*>(to));
+  launched("regroup_heads");
+}
+}  // namespace
+
+void split_heads(const HeadSplit& size, const void* rows, void* parts, Stream stream) {
+  regroup<true>(size, rows, parts, stream);
+}
+
+void join_heads(const HeadSplit& size, const void* parts, void* rows, Stream stream) {
+  regroup<false>(size, parts, rows, stream);
 }
 
 void add_norm_forward(NormSize size, const AddNorm& at, Stream stream) {

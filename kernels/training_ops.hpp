@@ -34,7 +34,7 @@ void embedding_backward(TableSize size, const std::int32_t* tokens, const void* 
                         Stream stream);
 
 // RMSNorm of each of `heads` vectors of `width` at `column` of rows of `stride` elements, in place: of x,
-// or of the gradient with x beside it. dweight is accumulated. Widths are even and at most 256.
+// or of the gradient with x beside it. dweight is accumulated. Widths are at most 256.
 struct HeadNormSize {
   std::int64_t rows, heads, width, stride, column;
   float epsilon;
@@ -46,6 +46,16 @@ struct HeadNormBackward {
   float* dweight;
 };
 void head_norm_backward(HeadNormSize size, const HeadNormBackward& at, Stream stream);
+
+// Rows of up to three sections of columns, and the same cut over ranks as they travel: each rank has its part
+// of each section, of all tokens of each sequence: [sequence][rank][token][part of a row].
+struct HeadSplit {
+  static constexpr int kSections = 3;
+  std::int64_t sequences, length, ranks;
+  std::int64_t section[kSections];  // widths; 0: none
+};
+void split_heads(const HeadSplit& size, const void* rows, void* parts, Stream stream);
+void join_heads(const HeadSplit& size, const void* parts, void* rows, Stream stream);
 
 // sum = a + b, and y its norm, in one pass.
 struct AddNorm {

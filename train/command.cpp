@@ -60,6 +60,8 @@ void add_options(CLI::App& app, Asked& o, const Engines& engines) {
                  "F: trainwright, or a profile of it: what its operators fuse")
       ->capture_default_str();
   app.add_option("--json", o.json, "FILE: losses, norms, times and memory as JSON");
+  app.add_option("--trace", o.trace,
+                 "FILE: what each stream of each rank did in one step, and when, as Perfetto opens it");
   app.add_option("--status", o.status, "FILE: each rank writes what it is doing into FILE.RANK");
   app.add_option("--machine", o.machine,
                  "NAME: refuse to run on another, as trainwright calibrate names them");
@@ -199,6 +201,7 @@ void Training::end() {
   out.set("resident_bytes", done_.resident_bytes).set("terms_s", terms);
   if (!done_.traced_seconds.empty())
     out.set("traced_step_time_s", list(done_.traced_seconds)).set("device", extra_);
+  if (!done_.issue_seconds.empty()) out.set("issue_step_time_s", list(done_.issue_seconds));
   write_file(asked_.json, out.dump() + "\n");
 }
 
@@ -217,7 +220,9 @@ int train(const Asked& asked, const cpu::MpiProcess& process, Messages& messages
                               : Data::bytes_of(asked.data, input.model.vocab, asked.question.seq);
     program.emplace(std::move(input));
     if (engines.prepare) engines.prepare(process, *program);
-    if (process.rank() == world.front() && !asked.save.empty()) refuse_unwritable(asked.save);
+    for (const std::string& path : {asked.save, asked.trace}) {
+      if (process.rank() == world.front() && !path.empty()) refuse_unwritable(path);
+    }
   } catch (const InputError& bad) {
     error = bad.what();
   }

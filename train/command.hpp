@@ -14,13 +14,14 @@
 #include "train/engine.hpp"
 #include "train/status.hpp"
 #include "train/term_times.hpp"
+#include "train/timeline.hpp"
 #include "train/trainer.hpp"
 
 namespace tw::train {
 
 struct Asked {
   RunQuestion question;
-  std::string dtype = "bf16", data, save, resume, json, status, machine;
+  std::string dtype = "bf16", data, save, resume, json, trace, status, machine;
   std::int64_t steps = 10, save_every = 0;
   Settings settings;
   bool quiet = false;
@@ -38,8 +39,8 @@ class Training {
   // save: called with the path; extra: more members of the result, of all ranks together.
   template <class E>
   int run(E& engine, const std::function<void()>& save, const std::function<void(Json&)>& extra) {
-    const bool json = !asked_.json.empty();
-    Recorder recorder(json);
+    const bool json = !asked_.json.empty(), traced = !asked_.trace.empty();
+    Recorder recorder(json || traced);
     std::optional<Status> status;
     if (!asked_.status.empty()) status.emplace(asked_.status, view_);
     if (status) recorder.watch([&](std::size_t at) { status->at(at, engine.steps_done() + 1); });
@@ -50,6 +51,8 @@ class Training {
     for (std::int64_t i = 1; i <= asked_.steps; ++i) {
       trainer.step();
       note(engine.losses().total(), engine.gradient_norm(), recorder.seconds());
+      if constexpr (requires { engine.issue_seconds(); })
+        done_.issue_seconds.push_back(engine.issue_seconds());
       if (json) add_times(engine, recorder, times);
       if (!std::isfinite(engine.losses().total())) return diverged();
       const bool now = asked_.save_every > 0 && i % asked_.save_every == 0;
@@ -58,8 +61,9 @@ class Training {
     done_.peak_bytes = largest(engine.messages(), recorder.peak_bytes());
     done_.resident_bytes = largest(engine.messages(), resident_of(engine));
     if constexpr (requires { engine.trace(true); }) {
-      if (json) trace(engine, trainer, times);
+      if (json || traced) trace(engine, trainer, times);
     }
+    if (traced) write_timeline(asked_.trace, view_, engine.messages(), timeline_of(engine, recorder));
     if (json) done_.terms = times.of_the_busiest(engine.messages());
     if (json) extra(extra_);
     if (speaks_) end();
@@ -87,6 +91,14 @@ class Training {
     done_.traced_seconds = std::move(seconds);
     engine.trace(false);
   }
+  // Of the last step.
+  template <class E>
+  static Timeline timeline_of(const E& engine, const Recorder& recorder) {
+    if constexpr (requires { engine.timeline(); })
+      return engine.timeline();
+    else
+      return one_stream(recorder.marks());
+  }
   // What the run holds: of its device where the engine has one, else of this process.
   template <class E>
   static std::int64_t resident_of(const E& engine) {
@@ -103,7 +115,7 @@ class Training {
   void end();
 
   struct Done {
-    std::vector<double> losses, norms, seconds, traced_seconds;
+    std::vector<double> losses, norms, seconds, traced_seconds, issue_seconds;
     std::int64_t first_step = 0, peak_bytes = 0, resident_bytes = 0;  // of the rank that had most
     TermSeconds terms;                                                // of a step
   };

@@ -5,10 +5,11 @@
 #include "costmodel/program/view.hpp"
 
 namespace tw::train {
-Term TermTimes::term_of(const Step& step) const {
+
+Term term_of(const Step& step, const View& view) {
   switch (step.action) {
     case Action::op:
-      return op_of(step, view_.units()).term;
+      return op_of(step, view.units()).term;
     case Action::send:
     case Action::receive:
       return Term::send;
@@ -28,7 +29,7 @@ void TermTimes::add(const std::vector<Recorder::Mark>& marks) {
   std::array<double, kTerms> seconds{};
   double before = 0;
   for (const Recorder::Mark& mark : marks) {
-    seconds[static_cast<std::size_t>(term_of(*mark.step))] += mark.seconds - before;
+    seconds[static_cast<std::size_t>(term_of(*mark.step, view_))] += mark.seconds - before;
     before = mark.seconds;
   }
   steps_.push_back(seconds);

@@ -13,6 +13,8 @@ namespace tw::train {
 
 using TermSeconds = std::vector<std::pair<std::string, double>>;
 
+Term term_of(const Step& step, const View& view);
+
 class TermTimes {
  public:
   explicit TermTimes(const View& view) : view_(view) {}
@@ -23,7 +25,6 @@ class TermTimes {
   TermSeconds of_the_busiest(Messages& messages) const;
 
  private:
-  Term term_of(const Step& step) const;
   const View& view_;
   std::vector<std::array<double, kTerms>> steps_;
 };

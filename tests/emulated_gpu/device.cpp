@@ -66,11 +66,6 @@ void clear(void* device, std::int64_t bytes, Stream stream) {
 void fill_bytes(void* device, std::uint8_t byte, std::int64_t bytes, Stream) {
   std::memset(device, byte, static_cast<std::size_t>(bytes));
 }
-void copy_pitched(const Pitched& c, Stream stream) {
-  for (std::int64_t row = 0; row < c.rows; ++row)
-    on_device(static_cast<const char*>(c.from) + row * c.from_stride,
-              static_cast<char*>(c.to) + row * c.to_stride, c.width, stream);
-}
 
 // Pages come when they are touched.
 Reservation::Reservation(std::int64_t most_bytes) : most_(most_bytes) {
@@ -144,8 +139,8 @@ void Peers::reduce_scatter(Values values, const void* whole, void* piece, Stream
   narrowed(part, piece, values.number);
 }
 
-void Peers::all_to_all(const Cut& cut, Stream) const {
-  messages_.all_to_all_v(group_, cut.out, cut.out_bytes, cut.in, cut.in_bytes);
+void Peers::all_to_all(std::span<const Cut> cuts, Stream) const {
+  for (const Cut& cut : cuts) messages_.all_to_all_v(group_, cut.out, cut.out_bytes, cut.in, cut.in_bytes);
 }
 
 namespace {

@@ -213,6 +213,38 @@ void head_norm_backward(HeadNormSize size, const HeadNormBackward& b, Stream) {
                                {dy, size.stride}, {{dy, size.stride}, b.dweight});
 }
 
+namespace {
+
+// By plain loops over what the header says, element by element.
+template <class Move>
+void each_of_heads(const HeadSplit& s, Move move) {
+  std::int64_t width = 0;
+  for (const std::int64_t section : s.section) width += section;
+  std::int64_t part = 0;  // elements in the order of the parts
+  for (std::int64_t sequence = 0; sequence < s.sequences; ++sequence) {
+    for (std::int64_t rank = 0; rank < s.ranks; ++rank) {
+      for (std::int64_t token = 0; token < s.length; ++token) {
+        std::int64_t column = 0;
+        for (const std::int64_t section : s.section) {
+          const std::int64_t piece = section / s.ranks;
+          for (std::int64_t i = 0; i < piece; ++i)
+            move((sequence * s.length + token) * width + column + rank * piece + i, part++);
+          column += section;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void split_heads(const HeadSplit& size, const void* rows, void* parts, Stream) {
+  each_of_heads(size, [&](std::int64_t row, std::int64_t part) { half(parts)[part] = half(rows)[row]; });
+}
+void join_heads(const HeadSplit& size, const void* parts, void* rows, Stream) {
+  each_of_heads(size, [&](std::int64_t row, std::int64_t part) { half(rows)[row] = half(parts)[part]; });
+}
+
 void add_fp32(const float* x, float* y, std::int64_t count, Stream) {
   cpu::accumulate(count, x, y);
 }

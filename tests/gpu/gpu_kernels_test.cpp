@@ -11,6 +11,7 @@
 #include "kernels/backend/gpu/gemm.hpp"
 #include "kernels/bf16.hpp"
 #include "kernels/ops.hpp"
+#include "kernels/training_ops.hpp"
 
 namespace tw::gpu {
 namespace {
@@ -198,6 +199,63 @@ TEST_F(GpuKernels, CastsAndSums) {
 }
 
 // Softmax in double, straight from its definition.
+// In double, of each vector of a row between its neighbours, which stay as they are.
+TEST_F(GpuKernels, NormsOfHeads) {
+  for (const std::int64_t width : {16, 64, 96, 128, 256}) {
+    const HeadNormSize size{37, 3, width, 5 * width, width, 1e-5f};
+    const Buffer x = normal(size.rows * size.stride), w = normal(width), dy = normal(size.rows * size.stride);
+    Buffer dw(4 * width);
+    clear(dw.data(), dw.bytes(), stream());
+    const auto fx = floats(x), fw = floats(w), fdy = floats(dy);
+    std::vector<double> y(fx.begin(), fx.end()), dx(fdy.begin(), fdy.end()),
+        rdw(static_cast<std::size_t>(width), 0.0);
+    for (std::int64_t v = 0; v < size.rows * size.heads; ++v) {
+      const auto at = static_cast<std::size_t>(v / size.heads * size.stride + size.column +
+                                               v % size.heads * width);
+      const auto wide = static_cast<double>(width);
+      double squares = 0, dots = 0;
+      for (std::size_t i = 0; i < fw.size(); ++i) {
+        const double in = fx[at + i];
+        squares += in * in, dots += in * fdy[at + i] * fw[i];
+      }
+      const double scale = 1 / std::sqrt(squares / wide + 1e-5), mean = dots / wide * scale * scale;
+      for (std::size_t i = 0; i < fw.size(); ++i) {
+        y[at + i] = fx[at + i] * scale * fw[i];
+        dx[at + i] = scale * (static_cast<double>(fw[i]) * fdy[at + i] - fx[at + i] * mean);
+        rdw[i] += static_cast<double>(fdy[at + i]) * fx[at + i] * scale;
+      }
+    }
+    head_norm_backward(size, {x.data(), w.data(), dy.data(), dw.floats()}, stream());
+    head_norm_forward(size, w.data(), x.data(), stream());
+    EXPECT_LT(error_of(floats(x), y), kTolerance) << width;
+    EXPECT_LT(error_of(floats(dy), dx), kTolerance) << width;
+    EXPECT_LT(error_of(host<float>(dw), rdw), 1e-4) << width;
+  }
+}
+
+// Two ranks' parts of rows [q0 q1 | k0 k1 | v0 v1], in packs of eight equal numbers.
+TEST_F(GpuKernels, HeadsSplitAndJoined) {
+  const HeadSplit size{2, 3, 2, {32, 16, 16}};
+  const Buffer rows = normal(2 * 3 * 64), parts = unwritten(2 * 3 * 64), back = unwritten(2 * 3 * 64);
+  split_heads(size, rows.data(), parts.data(), stream());
+  join_heads(size, parts.data(), back.data(), stream());
+  const auto in = floats(rows), out = floats(parts);
+  EXPECT_EQ(floats(back), in);
+  const std::vector<std::vector<std::size_t>> columns = {{0, 8, 32, 48}, {16, 24, 40, 56}};  // of a rank
+  std::size_t pack = 0;
+  for (std::size_t sequence = 0; sequence < 2; ++sequence) {
+    for (std::size_t rank = 0; rank < 2; ++rank) {
+      for (std::size_t token = 0; token < 3; ++token) {
+        for (const std::size_t column : columns[rank]) {
+          for (std::size_t i = 0; i < 8; ++i)
+            EXPECT_EQ(out[8 * pack + i], in[(sequence * 3 + token) * 64 + column + i]);
+          ++pack;
+        }
+      }
+    }
+  }
+}
+
 struct PlainAttention {
   std::vector<float> out, dq, dk, dv;
 };

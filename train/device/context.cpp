@@ -18,12 +18,14 @@ void* Staging::take(std::int64_t bytes) {
 }
 
 const gpu::Gemm& Context::gemm(const gpu::GemmCall& call) {
+  lanes.touch();
   const GemmKey key{static_cast<int>(call.product), call.m, call.n, call.k, static_cast<int>(call.into)};
   const auto found = gemms_.find(key);
   return found != gemms_.end() ? found->second : gemms_.emplace(key, gpu::Gemm(blas, call)).first->second;
 }
 
 const gpu::AttentionKernel& Context::attention(const gpu::AttentionCall& call) {
+  lanes.touch();
   const AttentionKey key{call.batch, call.heads, call.kv_heads, call.length, call.head_dim, call.backward};
   return attentions_.try_emplace(key, dnn, call).first->second;
 }

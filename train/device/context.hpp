@@ -38,12 +38,16 @@ class Context {
   Context(Messages& messages, bool poisoned)
       : memory(lanes, poisoned),
         blas(lanes.compute()),
-        experts(blas),
         dnn(lanes.compute()),
+        experts_(blas),
         messages_(messages) {}
 
   const gpu::Gemm& gemm(const gpu::GemmCall& call);
   const gpu::AttentionKernel& attention(const gpu::AttentionCall& call);
+  gpu::ExpertProducts& experts() {
+    lanes.touch();
+    return experts_;
+  }
   // All members of a group ask for its communicators in one order.
   const gpu::Peers& peers(std::int32_t lane, Group group);
   Messages& messages() { return messages_; }
@@ -64,12 +68,12 @@ class Context {
   Memory memory;
   Staging staging;
   gpu::Blas blas;
-  gpu::ExpertProducts experts;
   gpu::Dnn dnn;
 
  private:
   using GemmKey = std::tuple<int, std::int64_t, std::int64_t, std::int64_t, int>;
   using AttentionKey = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool>;
+  gpu::ExpertProducts experts_;
   Messages& messages_;
   std::deque<Ticket> bounded_;
   std::map<GemmKey, gpu::Gemm> gemms_;

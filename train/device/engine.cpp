@@ -147,6 +147,7 @@ void DeviceEngine::done(const Step& step) {
 }
 
 void DeviceEngine::begin_step() {
+  began_ = std::chrono::steady_clock::now();
   gpu_.staging.reset();
   gpu_.lanes.work_of(&view_.steps().front());
   if (traces_) trace_.begin();
@@ -160,6 +161,7 @@ void DeviceEngine::end_step() {
   flush();
   gpu_.lanes.join();
   gpu::to_host(operations_.sums(), host_sums_.data(), 3 * sizeof(double), gpu_.lanes.compute());
+  issue_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
   ++operations_.step;
   operations_.fetch_tokens();
   gpu_.lanes.finish();
@@ -218,7 +220,9 @@ void DeviceEngine::op(const Step& step, Call& call) {
   gpu_.lanes.work_of(&step);
   operations_.run(call);
   done(step);
-  if (network) flush();
+  if (!network) return;
+  if (held_) gpu_.lanes.follow(Lanes::kNetwork);
+  flush();
 }
 
 void DeviceEngine::send(const Step& step, const Value& value, std::int32_t boundary) {

@@ -2,6 +2,7 @@
 // master weights. A step is put on streams without waiting for them; its end waits once, for the loss.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 
@@ -47,6 +48,9 @@ class DeviceEngine {
   // While on, steps say where their time goes, and take a little longer.
   void trace(bool on);
   std::vector<Recorder::Mark> marks() const { return trace_.marks(); }  // of the step that ended
+  Timeline timeline() const { return trace_.timeline(); }
+  // Host time to put the step that ended on its streams, waits for the GPU inside it included.
+  double issue_seconds() const { return issue_seconds_; }
 
   // As TensorEngine has them.
   std::vector<double> collect(Field field, const NamedWeight& weight);
@@ -85,6 +89,8 @@ class DeviceEngine {
   const Step* held_step_ = nullptr;
   StreamTimes trace_;
   bool traces_ = false;
+  std::chrono::steady_clock::time_point began_;
+  double issue_seconds_ = 0;
   Block factor_;
   gpu::HostBuffer host_sums_{3 * sizeof(double)};
   Losses total_;

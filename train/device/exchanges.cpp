@@ -35,58 +35,33 @@ void DeviceOperations::convert(DeviceCall& call) {
 }
 
 // All heads of this rank's tokens <-> this rank's heads of all tokens, in the order of the sequences. The
-// pieces of a rank lie together while they travel: [rank][sequence][token][section's part].
+// exchange reads or writes those tokens where they are, a sequence after the other.
 void DeviceOperations::spread_heads(DeviceCall& call, bool to_heads) {
   const Group group = view_.group(call.io.group);
   const auto n = static_cast<std::int64_t>(group.size());
   const HeadShape& heads = call.io.heads;
   const DeviceHandle& x = call.reads[0];
-  std::vector<std::int64_t> sections = {heads.heads * heads.head_dim};
-  if (call.io.what == Operator::spread_heads)
-    sections.insert(sections.end(), 2, heads.kv_heads * heads.head_dim);
   const std::int64_t rows = to_heads ? x->rows : x->rows / n, width = to_heads ? x->width : x->width * n;
-  const std::int64_t part = width / n, length = rows / sequences_count_;
+  const std::int64_t keys = call.io.what == Operator::spread_heads ? heads.kv_heads * heads.head_dim : 0;
+  const gpu::HeadSplit split{sequences_count_, rows / sequences_count_, n, {width - 2 * keys, keys, keys}};
   gpu_.lanes.await(x->ready);
-  DeviceHandle y = to_heads ? tensor(rows * n, part) : tensor(rows, width);
-  Block cut = gpu_.memory.take(rows * width * 2), whole = gpu_.memory.take(rows * width * 2);
-  const auto at = [](void* data, std::int64_t element) { return static_cast<char*>(data) + 2 * element; };
-  // Between rows with all heads and [rank][row][section's part].
-  const auto each_section = [&](void* wide, gpu::Stream stream) {
-    for (std::int64_t rank = 0; rank < n; ++rank) {
-      std::int64_t column = 0, inside = 0;
-      for (const std::int64_t section : sections) {
-        const std::int64_t piece = section / n;
-        char* apart = at(cut.data(), rank * rows * part + inside);
-        char* packed = at(wide, column + rank * piece);
-        gpu::copy_pitched(to_heads ? gpu::Pitched{packed, apart, 2 * width, 2 * part, 2 * piece, rows}
-                                   : gpu::Pitched{apart, packed, 2 * part, 2 * width, 2 * piece, rows},
-                          stream);
-        column += section, inside += piece;
-      }
-    }
+  DeviceHandle y = to_heads ? tensor(rows * n, width / n) : tensor(rows, width);
+  Block parts = gpu_.memory.take(rows * width * 2);
+  const std::int64_t each = split.length * width * 2;  // bytes of a sequence
+  const std::vector<std::int64_t> bytes(group.size(), each / n);
+  const auto exchange = [&](void* from, void* to, gpu::Stream stream) {
+    std::vector<gpu::Peers::Cut> cuts;
+    for (std::int64_t i = 0; i < sequences_count_; ++i)
+      cuts.push_back({static_cast<char*>(from) + i * each, bytes, static_cast<char*>(to) + i * each, bytes});
+    peers(group).all_to_all(cuts, stream);
   };
-  // Between [rank][sequence] and [sequence][rank].
-  const auto each_sequence = [&](void* of_ranks, void* of_sequences, gpu::Stream stream) {
-    for (std::int64_t rank = 0; rank < n; ++rank) {
-      char* by_rank = at(of_ranks, rank * rows * part);
-      char* by_sequence = at(of_sequences, rank * length * part);
-      const std::int64_t size = 2 * length * part;
-      gpu::copy_pitched(to_heads ? gpu::Pitched{by_rank, by_sequence, size, size * n, size, sequences_count_}
-                                 : gpu::Pitched{by_sequence, by_rank, size * n, size, size, sequences_count_},
-                        stream);
-    }
-  };
-  const std::vector<std::int64_t> bytes(group.size(), rows * part * 2);
-  y->ready = on_network({&x->block, &y->block, &cut, &whole}, [&](gpu::Stream stream) {
+  y->ready = on_network({&x->block, &y->block, &parts}, [&](gpu::Stream stream) {
     if (to_heads) {
-      each_section(x->data(), stream);
-      peers(group).all_to_all({cut.data(), bytes, whole.data(), bytes}, stream);
-      each_sequence(whole.data(), y->data(), stream);
-    } else {
-      each_sequence(whole.data(), x->data(), stream);
-      peers(group).all_to_all({whole.data(), bytes, cut.data(), bytes}, stream);
-      each_section(y->data(), stream);
+      gpu::split_heads(split, x->data(), parts.data(), stream);
+      return exchange(parts.data(), y->data(), stream);
     }
+    exchange(x->data(), parts.data(), stream);
+    gpu::join_heads(split, parts.data(), y->data(), stream);
   });
   call.writes[0] = std::move(y);
 }

@@ -15,8 +15,15 @@ std::int32_t Lanes::add() {
 
 gpu::Stream Lanes::begin(std::int32_t lane) {
   behind_.record(compute_);
-  behind_.hold(at(lane).stream);
-  return at(lane).stream;
+  Lane& l = at(lane);
+  behind_.hold(l.stream);
+  l.begun.record(l.stream);
+  if (trace_ != nullptr) l.opened = trace_->open(l.stream);
+  return l.stream;
+}
+
+void Lanes::follow(std::int32_t lane) {
+  at(lane).begun.hold(compute_);
 }
 
 Ticket Lanes::end(std::int32_t lane) {
@@ -24,6 +31,7 @@ Ticket Lanes::end(std::int32_t lane) {
   if (spare_.empty()) spare_.emplace_back(false);
   l.open.push_back({++l.issued, std::move(spare_.back()), step_});
   spare_.pop_back();
+  if (trace_ != nullptr) trace_->close(l.opened, lane, step_, l.stream);
   l.open.back().event.record(l.stream);
   return {lane, l.issued};
 }
@@ -37,7 +45,7 @@ void Lanes::await(Ticket ticket) {
   }
   if (trace_ != nullptr) trace_->mark(step_);
   l.open.front().event.hold(compute_);
-  if (trace_ != nullptr) trace_->mark(l.open.front().step);
+  if (trace_ != nullptr) trace_->mark(l.open.front().step, true);
   spare_.push_back(std::move(l.open.front().event));
   l.open.pop_front();
   l.awaited = ticket.number;

@@ -25,9 +25,15 @@ class Lanes {
   static constexpr std::int32_t kNetwork = 0, kState = 1;
   Lanes();
 
-  gpu::Stream compute() const { return compute_; }
+  gpu::Stream compute() const {
+    touch();
+    return compute_;
+  }
   std::int32_t add();  // one more lane
   gpu::Stream begin(std::int32_t lane);
+  // Compute goes on where the work that was begun last on the lane may start: that takes its multiprocessors
+  // first. A product that fills the GPU would keep it waiting to its end.
+  void follow(std::int32_t lane);
   Ticket end(std::int32_t lane);
   void await(Ticket ticket);         // compute goes on behind it
   bool passed(Ticket ticket) const;  // compute has awaited it, or a later one of its lane
@@ -37,6 +43,9 @@ class Lanes {
 
   // For a trace: whose work tickets are from now on, and who hears of waits for them.
   void work_of(const Step* step) { step_ = step; }
+  void touch() const {  // compute is given work
+    if (trace_ != nullptr) trace_->touch();
+  }
   void trace(StreamTimes* trace) { trace_ = trace; }
 
  private:
@@ -47,8 +56,10 @@ class Lanes {
   };
   struct Lane {
     gpu::OwnedStream stream{true};
+    gpu::Event begun{false};
     std::int64_t issued = 0, awaited = 0;
-    std::deque<Open> open;  // not yet awaited
+    std::size_t opened = 0;  // by the trace
+    std::deque<Open> open;   // not yet awaited
   };
   Lane& at(std::int32_t lane) { return *places_[static_cast<std::size_t>(lane)]; }
   const Lane& at(std::int32_t lane) const { return *places_[static_cast<std::size_t>(lane)]; }

@@ -123,10 +123,10 @@ void DeviceOperations::linear_of_experts(DeviceCall& call, const Parameter& w) {
   const gpu::ExpertRows experts{out, in, way.rows};
   const void* left = read(x);
   if (call.io.half == Half::weight_gradient)
-    return gpu_.experts.run(gpu::Product::wgrad, experts, {left, read(call.reads[1]), w.gradient});
+    return gpu_.experts().run(gpu::Product::wgrad, experts, {left, read(call.reads[1]), w.gradient});
   const bool forward = call.io.half == Half::forward;
   call.writes[0] = tensor(x->rows, forward ? out : in);
-  gpu_.experts.run(forward ? gpu::Product::forward : gpu::Product::dgrad, experts,
+  gpu_.experts().run(forward ? gpu::Product::forward : gpu::Product::dgrad, experts,
                    {left, w.value, call.writes[0]->data()});
 }
 
@@ -139,7 +139,7 @@ void DeviceOperations::exchange_counts(DeviceRoutes& way, Group group) {
   const std::vector<std::int64_t> bytes(group.size(), local * 8);
   auto* received = gpu_.staging.array<std::int64_t>(static_cast<std::size_t>(experts));
   on_network({&way.counts, &in}, [&](gpu::Stream stream) {
-    peers(group).all_to_all({way.counts.data(), bytes, in.data(), bytes}, stream);
+    peers(group).all_to_all({{{way.counts.data(), bytes, in.data(), bytes}}}, stream);
     gpu::to_host(in.data(), received, experts * 8, stream);
     way.there.record(stream);
   });
@@ -176,20 +176,19 @@ void DeviceOperations::dispatch(DeviceCall& call, bool to_experts) {
   const std::vector<std::int64_t>&out = to_experts ? way.sent : way.received,
         &in = to_experts ? way.received : way.sent;
   DeviceHandle y = tensor(sum_of(in), x->width);
-  const auto move = [&](const void* from, void* to, std::int64_t width, gpu::Stream stream) {
-    const auto bytes = [&](std::vector<std::int64_t> rows) {
-      for (std::int64_t& count : rows) count *= width;
-      return rows;
-    };
-    const std::vector<std::int64_t> out_bytes = bytes(out), in_bytes = bytes(in);
-    peers(group).all_to_all({from, out_bytes, to, in_bytes}, stream);
+  const auto bytes = [](std::vector<std::int64_t> rows, std::int64_t width) {
+    for (std::int64_t& count : rows) count *= width;
+    return rows;
   };
+  const std::vector<std::int64_t> out_rows = bytes(out, x->width * 2), in_rows = bytes(in, x->width * 2),
+                                  out_values = bytes(out, 4), in_values = bytes(in, 4);
   Block& values = opens ? way.factors : way.factor_gradients;
   Block moved;
   if (dispatches) moved = gpu_.memory.take(sum_of(in) * 4);
   y->ready = on_network({&x->block, &y->block, &values, &moved}, [&](gpu::Stream stream) {
-    move(x->data(), y->data(), x->width * 2, stream);
-    if (dispatches) move(values.data(), moved.data(), 4, stream);
+    const gpu::Peers::Cut cuts[] = {{x->data(), out_rows, y->data(), in_rows},
+                                    {values.data(), out_values, moved.data(), in_values}};
+    peers(group).all_to_all({cuts, dispatches ? std::size_t{2} : std::size_t{1}}, stream);
   });
   if (dispatches) values = std::move(moved), way.ready = y->ready;
   call.writes[0] = std::move(y);

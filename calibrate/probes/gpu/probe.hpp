@@ -49,7 +49,7 @@ struct Probe {
   std::vector<LogRow> (*measure)(Bench& bench, const Case& one);
 };
 extern const Probe kGemm, kGroupedGemm, kAttention, kElementwise, kCopies, kLaunches, kLayer, kExchanges,
-    kBeside;
+    kBeside, kHandover;
 
 // Enqueues one execution; `turn` counts up, so that operands rotate.
 using Run = std::function<void(std::int64_t turn)>;

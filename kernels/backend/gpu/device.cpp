@@ -172,10 +172,5 @@ void clear(void* device, std::int64_t bytes, Stream stream) {
 void fill_bytes(void* device, std::uint8_t byte, std::int64_t bytes, Stream stream) {
   CUDA_CHECK(cudaMemsetAsync(device, byte, static_cast<std::size_t>(bytes), stream));
 }
-void copy_pitched(const Pitched& c, Stream stream) {
-  CUDA_CHECK(cudaMemcpy2DAsync(c.to, static_cast<std::size_t>(c.to_stride), c.from,
-                               static_cast<std::size_t>(c.from_stride), static_cast<std::size_t>(c.width),
-                               static_cast<std::size_t>(c.rows), cudaMemcpyDeviceToDevice, stream));
-}
 
 }  // namespace tw::gpu

@@ -105,12 +105,5 @@ void to_host(const void* device, void* host, std::int64_t bytes, Stream stream);
 void on_device(const void* from, void* to, std::int64_t bytes, Stream stream);
 void clear(void* device, std::int64_t bytes, Stream stream);
 void fill_bytes(void* device, std::uint8_t byte, std::int64_t bytes, Stream stream);
-// A block of rows inside wider ones; strides in bytes.
-struct Pitched {
-  const void* from;
-  void* to;
-  std::int64_t from_stride, to_stride, width, rows;
-};
-void copy_pitched(const Pitched& copy, Stream stream);
 
 }  // namespace tw::gpu

@@ -67,14 +67,16 @@ void Peers::reduce_scatter(Values values, const void* whole, void* piece, Stream
                                comm_, stream));
 }
 
-void Peers::all_to_all(const Cut& cut, Stream stream) const {
-  const auto* out = static_cast<const char*>(cut.out);
-  auto* in = static_cast<char*>(cut.in);
+void Peers::all_to_all(std::span<const Cut> cuts, Stream stream) const {
   NCCL_CHECK(ncclGroupStart());
-  for (std::size_t i = 0; i < group_.size(); ++i) {
-    if (cut.out_bytes[i] > 0) send(static_cast<std::int32_t>(i), out, cut.out_bytes[i], stream);
-    if (cut.in_bytes[i] > 0) receive(static_cast<std::int32_t>(i), in, cut.in_bytes[i], stream);
-    out += cut.out_bytes[i], in += cut.in_bytes[i];
+  for (const Cut& cut : cuts) {
+    const auto* out = static_cast<const char*>(cut.out);
+    auto* in = static_cast<char*>(cut.in);
+    for (std::size_t i = 0; i < group_.size(); ++i) {
+      if (cut.out_bytes[i] > 0) send(static_cast<std::int32_t>(i), out, cut.out_bytes[i], stream);
+      if (cut.in_bytes[i] > 0) receive(static_cast<std::int32_t>(i), in, cut.in_bytes[i], stream);
+      out += cut.out_bytes[i], in += cut.in_bytes[i];
+    }
   }
   NCCL_CHECK(ncclGroupEnd());
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kernels/backend/messages.hpp"
@@ -40,7 +41,7 @@ class Peers {
     void* in;
     Sizes in_bytes;
   };
-  void all_to_all(const Cut& cut, Stream stream) const;
+  void all_to_all(std::span<const Cut> cuts, Stream stream) const;  // all at once
   void send(std::int32_t member, const void* data, std::int64_t bytes, Stream stream) const;
   void receive(std::int32_t member, void* data, std::int64_t bytes, Stream stream) const;
 
