@@ -8,7 +8,7 @@ namespace tw::gpu {
 namespace {
 
 using Bf16 = __nv_bfloat16;
-constexpr int kThreads = 256, kOrderThreads = 512, kMostChosen = 16;
+constexpr int kThreads = 256, kOrderThreads = 1024, kMostChosen = 16;
 
 __device__ int lane() {
   return static_cast<int>(threadIdx.x) % 32;
@@ -117,39 +117,47 @@ __global__ void balance_losses(RouterSize size, const float* probabilities, Rout
   if (lane() == 0) atomicAdd(loss, static_cast<double>(balance.slope) * static_cast<double>(sum));
 }
 
-__global__ void count_all(RouterSize size, const std::int32_t* experts, unsigned long long* counts) {
-  for (std::int64_t r = thread_of_all(); r < size.rows * size.top_k; r += all_threads())
-    atomicAdd(counts + experts[r], 1ULL);
+// Sum over the threads before this one, and over all of the block.
+__device__ int2 block_prefix(int x) {
+  __shared__ int of_warps[32];
+  int sum = x;
+  for (int offset = 1; offset < 32; offset *= 2) {
+    const int other = __shfl_up_sync(0xffffffffU, sum, offset);
+    if (lane() >= offset) sum += other;
+  }
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  if (lane() == 31) of_warps[warp] = sum;
+  __syncthreads();
+  int before = sum - x, all = 0;
+  for (int w = 0; w < static_cast<int>(blockDim.x) / 32; ++w) {
+    before += w < warp ? of_warps[w] : 0;
+    all += of_warps[w];
+  }
+  __syncthreads();
+  return {before, all};
 }
 
-// A block per expert walks over all routes and places its own, in order.
+// A block per expert. A thread looks through neighbouring routes: first for how many are this expert's, and
+// how many of those that come before it, then to place its own in order.
 __global__ void place_routes(RouterSize size, RouterChoice choice, RouteOrder order) {
-  __shared__ int found[kOrderThreads / 32];
   const auto expert = static_cast<std::int32_t>(blockIdx.x);
-  std::int64_t next = 0;
-  for (std::int32_t e = 0; e < expert; ++e) next += order.counts[e];
-  const std::int64_t all = size.rows * size.top_k;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  for (std::int64_t first = 0; first < all; first += kOrderThreads) {
-    const std::int64_t r = first + threadIdx.x;
-    const bool mine = r < all && choice.experts[r] == expert;
-    const unsigned votes = __ballot_sync(0xffffffffU, mine);
-    __syncthreads();
-    if (lane() == 0) found[warp] = __popc(votes);
-    __syncthreads();
-    int before = 0, together = 0;
-    for (int w = 0; w < kOrderThreads / 32; ++w) {
-      before += w < warp ? found[w] : 0;
-      together += found[w];
-    }
-    if (mine) {
-      const std::int64_t at = next + before + __popc(votes & ((1U << lane()) - 1));
-      order.route[at] = static_cast<std::int32_t>(r);
-      order.token[at] = static_cast<std::int32_t>(r / size.top_k);
-      order.place[r] = static_cast<std::int32_t>(at);
-      order.factor[at] = choice.weights[r];
-    }
-    next += together;
+  const std::int64_t all = size.rows * size.top_k, share = (all + blockDim.x - 1) / blockDim.x;
+  const std::int64_t first = threadIdx.x * share, end = first + share < all ? first + share : all;
+  int own = 0, less = 0;
+  for (std::int64_t r = first; r < end; ++r) {
+    const std::int32_t e = choice.experts[r];
+    own += e == expert, less += e < expert;
+  }
+  const int2 mine = block_prefix(own);
+  const int before = block_prefix(less).y;
+  if (threadIdx.x == 0) order.counts[expert] = mine.y;
+  std::int32_t at = before + mine.x;
+  for (std::int64_t r = first; r < end; ++r) {
+    if (choice.experts[r] != expert) continue;
+    order.route[at] = static_cast<std::int32_t>(r);
+    order.token[at] = static_cast<std::int32_t>(r / size.top_k);
+    order.place[r] = at;
+    order.factor[at++] = choice.weights[r];
   }
 }
 
@@ -170,15 +178,29 @@ __global__ void gather_floats(std::int64_t count, const std::int32_t* index, con
   for (std::int64_t i = thread_of_all(); i < count; i += all_threads()) out[i] = in[index[i]];
 }
 
-// Words of 16 bytes where rows are so wide, else of 4.
-template <class Word>
-__global__ void move_blocks(RowMoves moves, const Word* in, Word* out) {
-  const std::int64_t width = moves.bytes / static_cast<std::int64_t>(sizeof(Word));
-  for (std::int64_t m = blockIdx.y; m < moves.count; m += gridDim.y) {
-    const RowBlockMove move = moves.at[m];
-    const std::int64_t words = move.rows * width;
-    for (std::int64_t i = thread_of_all(); i < words; i += all_threads())
-      out[move.to * width + i] = in[move.from * width + i];
+// As many as travel with a launch: of memory of the host every block would read them over the bus.
+constexpr int kMoves = 256;
+struct Moves {
+  std::int32_t count;
+  std::int32_t first[kMoves + 1];  // of all rows that are moved, the first of each block; the last: how many
+  std::int32_t from[kMoves], to[kMoves];
+};
+
+// A warp per row.
+__global__ void move_each(const __grid_constant__ Moves moves, std::int64_t words, MovedRows at) {
+  const auto* in = static_cast<const uint4*>(at.in);
+  auto* out = static_cast<uint4*>(at.out);
+  const std::int64_t rows = moves.first[moves.count];
+  for (std::int64_t row = thread_of_all() / 32; row < rows; row += all_threads() / 32) {
+    int low = 0, high = moves.count;  // the last block that begins at or before the row
+    while (high - low > 1) {
+      const int middle = (low + high) / 2;
+      (moves.first[middle] <= row ? low : high) = middle;
+    }
+    const std::int64_t inside = row - moves.first[low];
+    const std::int64_t from = moves.from[low] + inside, to = moves.to[low] + inside;
+    for (std::int64_t i = lane(); i < words; i += 32) out[to * words + i] = in[from * words + i];
+    if (at.values_in != nullptr && lane() == 0) at.values_out[to] = at.values_in[from];
   }
 }
 
@@ -259,11 +281,6 @@ void add_balance_loss(RouterSize size, const float* probabilities, const RouterB
 }
 
 void order_routes(RouterSize size, const RouterChoice& choice, const RouteOrder& order, Stream stream) {
-  if (cudaMemsetAsync(order.counts, 0, static_cast<std::size_t>(size.experts) * 8, stream) != cudaSuccess)
-    throw std::runtime_error("order_routes: the counts cannot be cleared");
-  count_all<<<blocks_for(size.rows * size.top_k, kThreads), kThreads, 0, stream>>>(
-      size, choice.experts, reinterpret_cast<unsigned long long*>(order.counts));
-  launched("order_routes");
   place_routes<<<static_cast<unsigned>(size.experts), kOrderThreads, 0, stream>>>(size, choice, order);
   launched("order_routes");
 }
@@ -279,17 +296,19 @@ void gather_fp32(std::int64_t count, const std::int32_t* index, const float* in,
   launched("gather_fp32");
 }
 
-void move_rows(const RowMoves& moves, const void* in, void* out, Stream stream) {
-  if (moves.count == 0) return;
-  const std::int64_t down = moves.count < 1024 ? moves.count : 1024;
-  const dim3 grid(static_cast<unsigned>(kMaxBlocks / down), static_cast<unsigned>(down));
-  if (moves.bytes % 16 == 0)
-    move_blocks<<<grid, kThreads, 0, stream>>>(moves, static_cast<const uint4*>(in),
-                                               static_cast<uint4*>(out));
-  else
-    move_blocks<<<grid, kThreads, 0, stream>>>(moves, static_cast<const std::uint32_t*>(in),
-                                               static_cast<std::uint32_t*>(out));
-  launched("move_rows");
+void move_rows(const RowMoves& moves, const MovedRows& at, Stream stream) {
+  for (std::int64_t done = 0; done < moves.count; done += kMoves) {
+    Moves some{};
+    some.count = static_cast<std::int32_t>(moves.count - done < kMoves ? moves.count - done : kMoves);
+    for (int i = 0; i < some.count; ++i) {
+      const RowBlockMove& move = moves.at[done + i];
+      some.from[i] = static_cast<std::int32_t>(move.from), some.to[i] = static_cast<std::int32_t>(move.to);
+      some.first[i + 1] = some.first[i] + static_cast<std::int32_t>(move.rows);
+    }
+    const std::int64_t rows = some.first[some.count];
+    move_each<<<blocks_for(rows * 32, kThreads), kThreads, 0, stream>>>(some, moves.bytes / 16, at);
+    launched("move_rows");
+  }
 }
 
 void routed_swiglu_forward(RoutedSwiglu size, const void* gate_up, const float* factor, void* act,

@@ -58,8 +58,8 @@ void sum_routes(TokenSum size, const std::int32_t* place, const void* in, void* 
 // out[i] = in[index[i]].
 void gather_fp32(std::int64_t count, const std::int32_t* index, const float* in, float* out, Stream stream);
 
-// Blocks of rows of `bytes` each (a multiple of 4) from one order into another; read by the GPU as
-// ElementRuns are.
+// Blocks of rows of `bytes` each (a multiple of 16) from one order into another; the array is the host's and
+// free again after the call.
 struct RowBlockMove {
   std::int64_t from, to, rows;
 };
@@ -67,7 +67,13 @@ struct RowMoves {
   const RowBlockMove* at;
   std::int64_t count, bytes;
 };
-void move_rows(const RowMoves& moves, const void* in, void* out, Stream stream);
+struct MovedRows {
+  const void* in;
+  void* out;
+  const float* values_in = nullptr;  // one number per row goes the same way, where there are any
+  float* values_out = nullptr;
+};
+void move_rows(const RowMoves& moves, const MovedRows& at, Stream stream);
 
 // SwiGLU with a factor per row; dfactor [rows] is written.
 struct RoutedSwiglu {

@@ -42,22 +42,40 @@ __device__ float2 block_sums(float a, float b) {
   return {warp_sum(mine.x), warp_sum(mine.y)};
 }
 
-// dx = s (w dy - x s^2 mean(w dy x)), dw = sum of dy x s. A thread owns kOwned packs of every row that its
-// block walks over, and keeps their dw in registers.
-template <int kOwned>
-__global__ void __launch_bounds__(512) norm_backward(NormSize size, NormBackward at) {
+constexpr int kWarpRows = 8;  // rows that a block works on at once where each has a warp
+
+// Over the warps of a block, lane by lane, in the first; whether this is it.
+__device__ bool summed_over_warps(Pack8& own) {
+  __shared__ Pack8 parts[32 * kWarpRows];
+  __syncthreads();
+  parts[threadIdx.x] = own;
+  __syncthreads();
+  if (threadIdx.x >= 32) return false;
+  for (int w = 1; w < kWarpRows; ++w) {
+    for (int j = 0; j < kPack; ++j) own.v[j] += parts[32 * w + threadIdx.x].v[j];
+  }
+  return true;
+}
+
+// dx = s (w dy - x s^2 mean(w dy x)), dw = sum of dy x s. A row has a block, or a warp where kWarps; a thread
+// owns kOwned packs of every row that comes to it, and keeps their dw in registers.
+template <int kOwned, bool kWarps>
+__global__ void __launch_bounds__(kWarps ? 32 * kWarpRows : 512)
+    norm_backward(NormSize size, NormBackward at) {
+  const int team = kWarps ? 32 : static_cast<int>(blockDim.x), member = static_cast<int>(threadIdx.x) % team;
+  const std::int64_t teams = blockDim.x / team;
   const auto *x = static_cast<const Bf16*>(at.x), *weight = static_cast<const Bf16*>(at.weight),
              *dy = static_cast<const Bf16*>(at.dy);
   auto* dx = static_cast<Bf16*>(at.dx);
   const std::int64_t packs = size.width / kPack;
   Pack8 dw[kOwned] = {};
-  for (std::int64_t r = blockIdx.x; r < size.rows; r += gridDim.x) {
+  for (std::int64_t r = blockIdx.x * teams + threadIdx.x / team; r < size.rows; r += gridDim.x * teams) {
     const std::int64_t row = r * packs;
     float squares = 0, dots = 0;
     Pack8 held_x[kOwned], held_g[kOwned];
 #pragma unroll
     for (int o = 0; o < kOwned; ++o) {
-      const std::int64_t i = threadIdx.x + o * static_cast<std::int64_t>(blockDim.x);
+      const std::int64_t i = member + o * static_cast<std::int64_t>(team);
       if (i >= packs) continue;
       held_x[o] = load8(x, row + i), held_g[o] = load8(dy, row + i);
       const Pack8 w = load8(weight, i);
@@ -66,12 +84,12 @@ __global__ void __launch_bounds__(512) norm_backward(NormSize size, NormBackward
         dots += held_g[o].v[j] * w.v[j] * held_x[o].v[j];
       }
     }
-    const float2 sums = block_sums(squares, dots);
+    const float2 sums = kWarps ? float2{warp_sum(squares), warp_sum(dots)} : block_sums(squares, dots);
     const float mean = 1.0f / static_cast<float>(size.width);
     const float scale = rsqrtf(sums.x * mean + size.epsilon), share = sums.y * mean * scale * scale;
 #pragma unroll
     for (int o = 0; o < kOwned; ++o) {
-      const std::int64_t i = threadIdx.x + o * static_cast<std::int64_t>(blockDim.x);
+      const std::int64_t i = member + o * static_cast<std::int64_t>(team);
       if (i >= packs) continue;
       const Pack8 w = load8(weight, i);
       Pack8 out = {};
@@ -85,9 +103,9 @@ __global__ void __launch_bounds__(512) norm_backward(NormSize size, NormBackward
   }
 #pragma unroll
   for (int o = 0; o < kOwned; ++o) {
-    const std::int64_t i = threadIdx.x + o * static_cast<std::int64_t>(blockDim.x);
-    if (i >= packs) continue;
-    add8(at.dweight, i, dw[o]);
+    const std::int64_t i = member + o * static_cast<std::int64_t>(team);
+    if (kWarps && !summed_over_warps(dw[o])) continue;
+    if (i < packs) add8(at.dweight, i, dw[o]);
   }
 }
 
@@ -205,15 +223,22 @@ void rms_norm_forward(NormSize size, const void* x, const void* weight, void* y,
 
 void rms_norm_backward(NormSize size, const NormBackward& at, Stream stream) {
   const std::int64_t packs = size.width / kPack;
+  if (packs <= 4 * 32) {
+    const std::int64_t wanted = (size.rows + kWarpRows - 1) / kWarpRows, most = 132 * 2;
+    const auto grid = static_cast<unsigned>(wanted < most ? wanted : most);
+    packs <= 2 * 32 ? norm_backward<2, true><<<grid, 32 * kWarpRows, 0, stream>>>(size, at)
+                    : norm_backward<4, true><<<grid, 32 * kWarpRows, 0, stream>>>(size, at);
+    return launched("rms_norm_backward");
+  }
   const int threads = threads_for(packs);
   const std::int64_t most = 132 * (1024 / threads), blocks = size.rows < most ? size.rows : most;
   const auto run = [&](auto kernel) {
     kernel<<<static_cast<unsigned>(blocks), threads, 0, stream>>>(size, at);
   };
   if (packs <= threads)
-    run(norm_backward<1>);
+    run(norm_backward<1, false>);
   else
-    packs <= 2 * threads ? run(norm_backward<2>) : run(norm_backward<4>);
+    packs <= 2 * threads ? run(norm_backward<2, false>) : run(norm_backward<4, false>);
   launched("rms_norm_backward");
 }
 

@@ -110,6 +110,8 @@ __global__ void add_to_table(TableSize size, const std::int32_t* tokens, const B
   }
 }
 
+constexpr unsigned kHeadBlocks = 132 * 6;  // each adds to the weight's gradient once
+
 // A vector has one lane for each pack, rounded up to a power of two: a warp works on several at once.
 struct HeadLanes {
   int lanes;                 // of a vector
@@ -158,6 +160,19 @@ __global__ void head_norm_fwd(HeadNormSize size, const Bf16* weight, Bf16* x) {
   }
 }
 
+// Over the threads of a block that have the same packs of their vectors, in the first of them.
+__device__ Pack8 sum_of_block(Pack8 own, const HeadLanes& l) {
+  __shared__ Pack8 of_threads[kThreads];
+  __syncthreads();
+  of_threads[threadIdx.x] = own;
+  __syncthreads();
+  if (static_cast<int>(threadIdx.x) >= l.lanes) return own;
+  for (int t = static_cast<int>(threadIdx.x) + l.lanes; t < kThreads; t += l.lanes) {
+    for (int j = 0; j < kPack; ++j) own.v[j] += of_threads[t].v[j];
+  }
+  return own;
+}
+
 // Gradients of the weight are added up in registers, then over the block, and once to memory.
 __global__ void __launch_bounds__(kThreads) head_norm_bwd(HeadNormSize size, HeadNormBackward b) {
   const HeadLanes l = lanes_of(size);
@@ -183,14 +198,96 @@ __global__ void __launch_bounds__(kThreads) head_norm_bwd(HeadNormSize size, Hea
     }
     store8(dy, at, out);
   }
-  __shared__ Pack8 of_threads[kThreads];
-  of_threads[threadIdx.x] = dweight;
-  __syncthreads();
-  if (static_cast<int>(threadIdx.x) >= l.lanes || !l.active) return;
-  for (int t = static_cast<int>(threadIdx.x) + l.lanes; t < kThreads; t += l.lanes) {
-    for (int j = 0; j < kPack; ++j) dweight.v[j] += of_threads[t].v[j];
+  const Pack8 sum = sum_of_block(dweight, l);
+  if (static_cast<int>(threadIdx.x) < l.lanes && l.active) add8(b.dweight, l.lane, sum);
+}
+
+// A vector of a packed row, a lane for each of its packs.
+struct NormRopeLane {
+  std::int64_t at, angle;  // packs
+  bool active, turns, key, high;
+  int partner;  // lane of the warp with the other half of each pair
+};
+
+__device__ NormRopeLane norm_rope_lane(const NormRopeSize& size, const HeadLanes& l, std::int64_t v) {
+  const int packs = static_cast<int>(size.head_dim) / kPack, half = packs / 2;
+  const std::int64_t heads = size.heads + 2 * size.kv_heads, row = v / heads, head = v % heads;
+  NormRopeLane out;
+  out.active = l.active && row < size.rows;
+  out.at = out.active ? v * packs + l.lane : 0;
+  out.turns = head < size.heads + size.kv_heads, out.key = head >= size.heads;
+  out.high = l.lane >= half;
+  out.angle = out.active ? row % size.length * half + l.lane % half : 0;
+  const int base = static_cast<int>(threadIdx.x) % 32 - l.lane;
+  out.partner = base + (out.high ? l.lane - half : l.lane + half) % l.lanes;
+  return out;
+}
+
+__device__ Pack8 turned(const Pack8& own, const NormRopeLane& lane, const Angles& angles) {
+  const Pack8 c = load8(angles.cosines, lane.angle), s = load8(angles.sines, lane.angle);
+  Pack8 out;
+  for (int j = 0; j < kPack; ++j) {
+    const float other = __shfl_sync(0xffffffffU, own.v[j], lane.partner);
+    out.v[j] = own.v[j] * c.v[j] + (lane.high ? other : -other) * s.v[j];
   }
-  add8(b.dweight, l.lane, dweight);
+  return out;
+}
+
+__device__ HeadLanes lanes_of(const NormRopeSize& size) {
+  return lanes_of(HeadNormSize{size.rows, 0, size.head_dim, 0, 0, 0});
+}
+
+__global__ void norm_rope_fwd(NormRopeSize size, const Bf16* x, const Bf16* weight, Angles angles, Bf16* y) {
+  const HeadLanes l = lanes_of(size);
+  const std::int64_t vectors = size.rows * (size.heads + 2 * size.kv_heads);
+  for (std::int64_t v = l.first; __any_sync(0xffffffffU, v < vectors); v += l.step) {
+    const NormRopeLane lane = norm_rope_lane(size, l, v);
+    Pack8 in = lane.active ? load8(x, lane.at) : Pack8{};
+    const Pack8 w = lane.active ? load8(weight, l.lane + (lane.key ? size.head_dim / kPack : 0)) : Pack8{};
+    float squares = 0;
+    for (int j = 0; j < kPack; ++j) squares += in.v[j] * in.v[j];
+    const float scale = rsqrtf(sum_over(squares, l.lanes) / static_cast<float>(size.head_dim) + size.epsilon);
+    Pack8 normed;
+    for (int j = 0; j < kPack; ++j) normed.v[j] = in.v[j] * scale * w.v[j];
+    const Pack8 out = turned(normed, lane, angles);
+    if (lane.active) store8(y, lane.at, lane.turns ? out : in);
+  }
+}
+
+__global__ void __launch_bounds__(kThreads)
+    norm_rope_bwd(NormRopeSize size, NormRopeBackward b, Angles angles) {
+  const HeadLanes l = lanes_of(size);
+  const std::int64_t vectors = size.rows * (size.heads + 2 * size.kv_heads);
+  const std::int64_t packs = size.head_dim / kPack;
+  const auto *weight = static_cast<const Bf16*>(b.weight), *x = static_cast<const Bf16*>(b.x),
+             *dy = static_cast<const Bf16*>(b.dy);
+  auto* dx = static_cast<Bf16*>(b.dx);
+  const float mean = 1.0f / static_cast<float>(size.head_dim);
+  Pack8 dweight[2] = {};
+  for (std::int64_t v = l.first; __any_sync(0xffffffffU, v < vectors); v += l.step) {
+    const NormRopeLane lane = norm_rope_lane(size, l, v);
+    const bool turns = lane.active && lane.turns;
+    const Pack8 upstream = lane.active ? load8(dy, lane.at) : Pack8{},
+                in = turns ? load8(x, lane.at) : Pack8{};
+    const Pack8 w = turns ? load8(weight, l.lane + (lane.key ? packs : 0)) : Pack8{};
+    const Pack8 g = turned(upstream, lane, angles);
+    float squares = 0, dots = 0;
+    for (int j = 0; j < kPack; ++j) squares += in.v[j] * in.v[j], dots += in.v[j] * g.v[j] * w.v[j];
+    const float scale = rsqrtf(sum_over(squares, l.lanes) * mean + size.epsilon);
+    const float share = sum_over(dots, l.lanes) * mean * scale * scale;
+    Pack8 out = upstream;
+    if (turns) {
+      for (int j = 0; j < kPack; ++j) {
+        out.v[j] = scale * (w.v[j] * g.v[j] - in.v[j] * share);
+        (lane.key ? dweight[1] : dweight[0]).v[j] += g.v[j] * in.v[j] * scale;
+      }
+    }
+    if (lane.active) store8(dx, lane.at, out);
+  }
+  for (int part = 0; part < 2; ++part) {
+    const Pack8 sum = sum_of_block(dweight[part], l);
+    if (static_cast<int>(threadIdx.x) < l.lanes && l.active) add8(b.dweight, part * packs + l.lane, sum);
+  }
 }
 
 // Pack i of the rows, and where it lies among the parts.
@@ -293,11 +390,25 @@ void head_norm_forward(HeadNormSize size, const void* weight, void* x, Stream st
 }
 
 void head_norm_backward(HeadNormSize size, const HeadNormBackward& at, Stream stream) {
-  constexpr unsigned kBlocks = 132 * 6;  // each adds to the weight's gradient once
   const unsigned wanted = blocks_for(size.rows * size.heads * size.width / kPack, kThreads),
-                 blocks = wanted < kBlocks ? wanted : kBlocks;
+                 blocks = wanted < kHeadBlocks ? wanted : kHeadBlocks;
   head_norm_bwd<<<blocks, kThreads, 0, stream>>>(size, at);
   launched("head_norm_backward");
+}
+
+void norm_rope_forward(const NormRopeSize& size, const void* x, const void* weight, Angles angles, void* y,
+                       Stream stream) {
+  const std::int64_t packs = size.rows * (size.heads + 2 * size.kv_heads) * size.head_dim / kPack;
+  norm_rope_fwd<<<blocks_for(packs, kThreads), kThreads, 0, stream>>>(
+      size, static_cast<const Bf16*>(x), static_cast<const Bf16*>(weight), angles, static_cast<Bf16*>(y));
+  launched("norm_rope_forward");
+}
+
+void norm_rope_backward(const NormRopeSize& size, const NormRopeBackward& at, Angles angles, Stream stream) {
+  const std::int64_t packs = size.rows * (size.heads + 2 * size.kv_heads) * size.head_dim / kPack;
+  const unsigned wanted = blocks_for(packs, kThreads), blocks = wanted < kHeadBlocks ? wanted : kHeadBlocks;
+  norm_rope_bwd<<<blocks, kThreads, 0, stream>>>(size, at, angles);
+  launched("norm_rope_backward");
 }
 
 namespace {

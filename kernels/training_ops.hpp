@@ -47,6 +47,25 @@ struct HeadNormBackward {
 };
 void head_norm_backward(HeadNormSize size, const HeadNormBackward& at, Stream stream);
 
+// Packed rows [q | k | v] of `heads` and twice `kv_heads` heads: norms of q and k, then their rotary
+// positions, in one pass; v as it is. weight: [2, head_dim] of q and of k; angles as gpu::rope takes them.
+struct NormRopeSize {
+  std::int64_t rows, heads, kv_heads, head_dim, length;
+  float epsilon;
+};
+struct Angles {
+  const float *cosines, *sines;
+};
+void norm_rope_forward(const NormRopeSize& size, const void* x, const void* weight, Angles angles, void* y,
+                       Stream stream);
+// Back through the rotation, whose angles are turned round, then through the norms. dx may be dy.
+struct NormRopeBackward {
+  const void *x, *weight, *dy;
+  void* dx;
+  float* dweight;
+};
+void norm_rope_backward(const NormRopeSize& size, const NormRopeBackward& at, Angles angles, Stream stream);
+
 // Rows of up to three sections of columns, and the same cut over ranks as they travel: each rank has its part
 // of each section, of all tokens of each sequence: [sequence][rank][token][part of a row].
 struct HeadSplit {

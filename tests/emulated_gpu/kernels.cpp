@@ -147,6 +147,32 @@ void routed_swiglu_backward(RoutedSwiglu size, const RoutedSwigluBackward& at, S
                               {half(at.dgate_up), at.dfactor});
 }
 
+namespace {
+RopeSize turns_of(const NormRopeSize& s) {
+  return {s.rows, s.heads + s.kv_heads, s.head_dim, (s.heads + 2 * s.kv_heads) * s.head_dim, s.length};
+}
+// Of q, and of k.
+HeadNormSize norms_of(const NormRopeSize& s, bool key) {
+  return {
+      s.rows,   key ? s.kv_heads : s.heads, s.head_dim, turns_of(s).stride, key ? s.heads * s.head_dim : 0,
+      s.epsilon};
+}
+}  // namespace
+void norm_rope_forward(const NormRopeSize& size, const void* x, const void* weight, Angles angles, void* y,
+                       Stream stream) {
+  on_device(x, y, size.rows * turns_of(size).stride * 2, stream);
+  for (const bool key : {false, true})
+    head_norm_forward(norms_of(size, key), half(weight) + (key ? size.head_dim : 0), y, stream);
+  rope(turns_of(size), angles.cosines, angles.sines, y, stream);
+}
+void norm_rope_backward(const NormRopeSize& size, const NormRopeBackward& at, Angles angles, Stream stream) {
+  if (at.dx != at.dy) on_device(at.dy, at.dx, size.rows * turns_of(size).stride * 2, stream);
+  rope(turns_of(size), angles.cosines, angles.sines, at.dx, stream);
+  for (const bool key : {false, true}) {
+    const std::int64_t part = key ? size.head_dim : 0;
+    head_norm_backward(norms_of(size, key), {at.x, half(at.weight) + part, at.dx, at.dweight + part}, stream);
+  }
+}
 void rope(RopeSize size, const float* cosines, const float* sines, void* x, Stream) {
   const std::int64_t pairs = size.head_dim / 2;
   for (std::int64_t row = 0; row < size.rows; ++row) {
@@ -349,11 +375,12 @@ void sum_routes(TokenSum size, const std::int32_t* place, const void* in, void* 
 void gather_fp32(std::int64_t count, const std::int32_t* index, const float* in, float* out, Stream) {
   for (std::int64_t i = 0; i < count; ++i) out[i] = in[index[i]];
 }
-void move_rows(const RowMoves& moves, const void* in, void* out, Stream) {
+void move_rows(const RowMoves& moves, const MovedRows& at, Stream) {
   for (std::int64_t m = 0; m < moves.count; ++m) {
     const RowBlockMove& move = moves.at[m];
-    std::copy_n(static_cast<const char*>(in) + move.from * moves.bytes, move.rows * moves.bytes,
-                static_cast<char*>(out) + move.to * moves.bytes);
+    std::copy_n(static_cast<const char*>(at.in) + move.from * moves.bytes, move.rows * moves.bytes,
+                static_cast<char*>(at.out) + move.to * moves.bytes);
+    if (at.values_in != nullptr) std::copy_n(at.values_in + move.from, move.rows, at.values_out + move.to);
   }
 }
 

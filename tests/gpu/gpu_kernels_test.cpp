@@ -3,14 +3,17 @@
 // so the relative error of a whole tensor is below 3e-3 where inputs are equal.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
+#include <numeric>
 
 #include "kernels/backend/gpu/attention.hpp"
 #include "kernels/backend/gpu/device.hpp"
 #include "kernels/backend/gpu/gemm.hpp"
 #include "kernels/bf16.hpp"
 #include "kernels/ops.hpp"
+#include "kernels/routing_ops.hpp"
 #include "kernels/training_ops.hpp"
 
 namespace tw::gpu {
@@ -210,8 +213,8 @@ TEST_F(GpuKernels, NormsOfHeads) {
     std::vector<double> y(fx.begin(), fx.end()), dx(fdy.begin(), fdy.end()),
         rdw(static_cast<std::size_t>(width), 0.0);
     for (std::int64_t v = 0; v < size.rows * size.heads; ++v) {
-      const auto at = static_cast<std::size_t>(v / size.heads * size.stride + size.column +
-                                               v % size.heads * width);
+      const auto at =
+          static_cast<std::size_t>(v / size.heads * size.stride + size.column + v % size.heads * width);
       const auto wide = static_cast<double>(width);
       double squares = 0, dots = 0;
       for (std::size_t i = 0; i < fw.size(); ++i) {
@@ -230,6 +233,108 @@ TEST_F(GpuKernels, NormsOfHeads) {
     EXPECT_LT(error_of(floats(x), y), kTolerance) << width;
     EXPECT_LT(error_of(floats(dy), dx), kTolerance) << width;
     EXPECT_LT(error_of(host<float>(dw), rdw), 1e-4) << width;
+  }
+}
+
+// One pass against two: norms of heads, then rotary positions; and back.
+TEST_F(GpuKernels, NormsAndRotaryPositionsOfHeads) {
+  for (const std::int64_t dim : {32, 64, 96, 128}) {
+    const NormRopeSize size{45, 4, 2, dim, 15, 1e-5f};
+    const std::int64_t stride = 8 * dim, count = size.rows * stride;
+    const Buffer x = normal(count), w = normal(2 * dim), dy = normal(count), y = unwritten(count);
+    const Buffer dx = unwritten(count), plain = unwritten(count), plain_dx = unwritten(count);
+    std::vector<float> cosines, sines, back;
+    for (std::int64_t i = 0; i < size.length * dim / 2; ++i) {
+      const double angle = 0.1 * static_cast<double>(i % 61);
+      cosines.push_back(static_cast<float>(std::cos(angle))),
+          sines.push_back(static_cast<float>(std::sin(angle)));
+      back.push_back(-sines.back());
+    }
+    const auto held = [&](const std::vector<float>& values) {
+      Buffer out(static_cast<std::int64_t>(4 * values.size()));
+      to_device(values.data(), out.data(), out.bytes(), stream());
+      synchronise();
+      return out;
+    };
+    const Buffer c = held(cosines), s = held(sines), b = held(back);
+    Buffer dw(8 * dim), plain_dw(8 * dim);
+    clear(dw.data(), dw.bytes(), stream()), clear(plain_dw.data(), plain_dw.bytes(), stream());
+    norm_rope_forward(size, x.data(), w.data(), {c.floats(), s.floats()}, y.data(), stream());
+    norm_rope_backward(size, {x.data(), w.data(), dy.data(), dx.data(), dw.floats()},
+                       {c.floats(), b.floats()}, stream());
+    on_device(x.data(), plain.data(), 2 * count, stream());
+    on_device(dy.data(), plain_dx.data(), 2 * count, stream());
+    const RopeSize turn{size.rows, 6, dim, stride, size.length};
+    rope(turn, c.floats(), b.floats(), plain_dx.data(), stream());
+    const char* weight = static_cast<const char*>(w.data());
+    for (const bool key : {false, true}) {
+      const HeadNormSize norm{size.rows, key ? 2 : 4, dim, stride, key ? 4 * dim : 0, 1e-5f};
+      const std::int64_t part = key ? dim : 0;
+      head_norm_forward(norm, weight + 2 * part, plain.data(), stream());
+      head_norm_backward(norm, {x.data(), weight + 2 * part, plain_dx.data(), plain_dw.floats() + part},
+                         stream());
+    }
+    rope(turn, c.floats(), s.floats(), plain.data(), stream());
+    // Two roundings to bf16 against one.
+    EXPECT_LT(error_of(floats(y), floats(plain)), 2 * kTolerance) << dim;
+    EXPECT_LT(error_of(floats(dx), floats(plain_dx)), 2 * kTolerance) << dim;
+    EXPECT_LT(error_of(host<float>(dw), host<float>(plain_dw)), 2 * kTolerance) << dim;
+  }
+}
+
+// Routes of experts in order, and rows with their numbers moved by blocks, more than go with one launch.
+TEST_F(GpuKernels, RoutesAndRowsInOrder) {
+  const RouterSize size{1003, 24, 3, false};
+  const std::int64_t all = size.rows * size.top_k;
+  std::vector<std::int32_t> experts;
+  std::vector<float> weights;
+  for (std::int64_t r = 0; r < all; ++r) {
+    experts.push_back(static_cast<std::int32_t>(r * r % 23));  // the last has none
+    weights.push_back(static_cast<float>(r));
+  }
+  const auto device = [&](const void* data, std::int64_t bytes) {
+    Buffer out(bytes);
+    to_device(data, out.data(), bytes, stream());
+    synchronise();
+    return out;
+  };
+  const Buffer chosen = device(experts.data(), 4 * all), factors = device(weights.data(), 4 * all);
+  const Buffer counts = unwritten(24, 8), route = unwritten(all, 4), token = unwritten(all, 4),
+               place = unwritten(all, 4), factor = unwritten(all, 4);
+  const auto ints = [](const Buffer& buffer) { return static_cast<std::int32_t*>(buffer.data()); };
+  order_routes(
+      size, {nullptr, ints(chosen), factors.floats()},
+      {static_cast<std::int64_t*>(counts.data()), ints(route), ints(token), ints(place), factor.floats()},
+      stream());
+  std::vector<std::int32_t> wanted(experts.size());
+  std::iota(wanted.begin(), wanted.end(), 0);
+  std::stable_sort(wanted.begin(), wanted.end(), [&](auto a, auto b) {
+    return experts[static_cast<std::size_t>(a)] < experts[static_cast<std::size_t>(b)];
+  });
+  EXPECT_EQ(host<std::int32_t>(route), wanted);
+  const auto tokens = host<std::int32_t>(token), places = host<std::int32_t>(place);
+  const auto sorted = host<float>(factor);
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    EXPECT_EQ(tokens[i], wanted[i] / 3);
+    EXPECT_EQ(places[static_cast<std::size_t>(wanted[i])], static_cast<std::int32_t>(i));
+    EXPECT_EQ(sorted[i], static_cast<float>(wanted[i]));
+  }
+  for (std::int64_t e = 0; e < 24; ++e)
+    EXPECT_EQ(host<std::int64_t>(counts)[static_cast<std::size_t>(e)],
+              std::count(experts.begin(), experts.end(), e));
+
+  std::vector<RowBlockMove> moves;  // rows in pairs, from the last to the first
+  constexpr std::int64_t kPairs = 300, kWidth = 24;
+  for (std::int64_t i = 0; i < kPairs; ++i) moves.push_back({2 * (kPairs - 1 - i), 2 * i, 2});
+  const Buffer rows = normal(2 * kPairs * kWidth), moved = unwritten(2 * kPairs * kWidth);
+  const Buffer there = unwritten(2 * kPairs, 4);
+  move_rows({moves.data(), kPairs, 2 * kWidth}, {rows.data(), moved.data(), factors.floats(), there.floats()},
+            stream());
+  const auto in = floats(rows), out = floats(moved), numbers = host<float>(there);
+  for (std::size_t row = 0; row < 2 * kPairs; ++row) {
+    const std::size_t from = 2 * (kPairs - 1 - row / 2) + row % 2;
+    EXPECT_EQ(numbers[row], weights[from]);
+    for (std::size_t i = 0; i < kWidth; ++i) EXPECT_EQ(out[row * kWidth + i], in[from * kWidth + i]);
   }
 }
 

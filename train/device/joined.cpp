@@ -1,22 +1,33 @@
 // Two operations of a Program that are one kernel.
 #include <algorithm>
 
+#include "topology/check.hpp"
 #include "train/device/operations.hpp"
 
 namespace tw::train {
 namespace {
 
-// Of the value by all operations of the layer's backward.
+// Of the value by all operations of the layer.
 std::ptrdiff_t readers(const LayerWork& work, std::int16_t value) {
   std::ptrdiff_t count = 0;
-  for (const Operands& io : work.operands.backward)
-    count += std::count(io.reads.begin(), io.reads.end(), value);
+  for (const OperandList* list : {&work.operands.forward, &work.operands.backward}) {
+    for (const Operands& io : *list) count += std::count(io.reads.begin(), io.reads.end(), value);
+  }
   return count;
+}
+
+// Norms of heads and their rotary positions, in the order of either direction.
+bool is_norm_and_rope(const DeviceCall& call, const Operands& next) {
+  const Operator first = call.backward() ? Operator::rotate : Operator::head_norm,
+                 second = call.backward() ? Operator::head_norm : Operator::rotate;
+  return call.io.what == first && next.what == second && next.reads[0] == call.io.writes[0] &&
+         readers(call.work, call.io.writes[0]) == 1;
 }
 
 bool is_one_kernel(const DeviceCall& call) {
   if (call.next == nullptr) return false;
   const Operands& next = *call.next;
+  if (is_norm_and_rope(call, next)) return true;
   if (call.io.what == Operator::add)
     return next.what == Operator::norm && next.half == Half::forward && next.reads[0] == call.io.writes[0];
   return call.io.what == Operator::norm && call.backward() && next.what == Operator::sum &&
@@ -31,7 +42,8 @@ void DeviceOperations::run(DeviceCall& call) {
   settle();
   if (!is_one_kernel(call)) return run_now(call);
   const DeviceHandle& like = call.reads[0];
-  call.writes[0] = tensor(like->rows, like->width);
+  const bool in_place = call.io.what == Operator::rotate && call.last_reader;
+  call.writes[0] = in_place ? like : tensor(like->rows, like->width);
   put_off_.emplace(call);
 }
 
@@ -43,8 +55,32 @@ void DeviceOperations::settle() {
 }
 
 void DeviceOperations::join(DeviceCall& call) {
-  call.io.what == Operator::norm ? add_and_norm(call) : norm_backward_and_sum(call);
+  const Operator first = put_off_->io.what;
+  if (first == Operator::head_norm || first == Operator::rotate)
+    norm_and_rope(call);
+  else
+    first == Operator::add ? add_and_norm(call) : norm_backward_and_sum(call);
   put_off_.reset();
+}
+
+void DeviceOperations::norm_and_rope(DeviceCall& call) {
+  const HeadShape& heads = call.io.heads;
+  const DeviceHandle& out = put_off_->writes[0];
+  const gpu::NormRopeSize size{out->rows,      heads.heads, heads.kv_heads,
+                               heads.head_dim, length_,     static_cast<float>(settings_.norm_epsilon)};
+  TW_CHECK(out->rows == rows_);
+  const void* in = read(put_off_->reads[0]);
+  if (!call.backward()) {
+    gpu::norm_rope_forward(size, in, parameter(*put_off_).value, {cosines_.floats(), sines_.floats()},
+                           out->data(), compute());
+  } else {
+    const void* x = read(call.reads[1]);
+    const Parameter w = parameter(call);
+    out->block.own(gpu_.lanes);
+    gpu::norm_rope_backward(size, {x, w.value, in, out->data(), w.gradient},
+                            {cosines_.floats(), back_sines_.floats()}, compute());
+  }
+  call.writes[0] = out;
 }
 
 void DeviceOperations::add_and_norm(DeviceCall& call) {

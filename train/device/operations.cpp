@@ -89,6 +89,10 @@ void* DeviceOperations::read(const DeviceHandle& value) {
 DeviceHandle DeviceOperations::changeable(DeviceCall& call) {
   const DeviceHandle& x = call.reads[0];
   const void* from = read(x);
+  if (call.writes[0] && call.writes[0] != x) {  // there where it was put off
+    gpu::on_device(from, call.writes[0]->data(), x->bytes(), compute());
+    return call.writes[0];
+  }
   if (call.last_reader) {
     x->block.own(gpu_.lanes);
     return x;

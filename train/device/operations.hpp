@@ -46,8 +46,9 @@ class DeviceOperations {
   DeviceOperations(const View& view, Context& gpu, const Settings& settings, const Data& data);
 
   void run(DeviceCall& call);
-  // A sum and its norm, and the backward of a norm and the sum with another gradient, are one kernel: the
-  // first is put off until the second comes. Whatever else comes has it done first.
+  // Norms of heads and their rotary positions, a sum and its norm, and the backward of a norm and the sum
+  // with another gradient, are one kernel: the first is put off until the second comes. Whatever else comes
+  // has it done first.
   bool put_off() const { return put_off_.has_value(); }
   bool joins(const DeviceCall& call) const { return put_off() && put_off_->next == &call.io; }
   void settle();
@@ -85,6 +86,7 @@ class DeviceOperations {
 
   void run_now(DeviceCall& call);
   void join(DeviceCall& call);
+  void norm_and_rope(DeviceCall& call);
   void add_and_norm(DeviceCall& call);
   void norm_backward_and_sum(DeviceCall& call);
   void norm(DeviceCall& call);

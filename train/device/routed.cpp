@@ -127,7 +127,7 @@ void DeviceOperations::linear_of_experts(DeviceCall& call, const Parameter& w) {
   const bool forward = call.io.half == Half::forward;
   call.writes[0] = tensor(x->rows, forward ? out : in);
   gpu_.experts().run(forward ? gpu::Product::forward : gpu::Product::dgrad, experts,
-                   {left, w.value, call.writes[0]->data()});
+                     {left, w.value, call.writes[0]->data()});
 }
 
 // How many rows each rank's experts get from this one, and this rank's from each. Rows of one source come
@@ -198,20 +198,18 @@ void DeviceOperations::dispatch(DeviceCall& call, bool to_experts) {
 void DeviceOperations::sort(DeviceCall& call, bool to_experts) {
   DeviceRoutes& way = routes(call);
   const DeviceHandle& x = call.reads[0];
-  auto* moves = gpu_.staging.array<gpu::RowBlockMove>(way.sorted.size());
-  std::copy(way.sorted.begin(), way.sorted.end(), moves);
+  std::vector<gpu::RowBlockMove> moves = way.sorted;
   if (!to_experts) {
-    for (std::size_t i = 0; i < way.sorted.size(); ++i) std::swap(moves[i].from, moves[i].to);
+    for (gpu::RowBlockMove& each : moves) std::swap(each.from, each.to);
   }
-  const auto count = static_cast<std::int64_t>(way.sorted.size());
+  const gpu::RowMoves order{moves.data(), static_cast<std::int64_t>(moves.size()), x->width * 2};
   const void* in = read(x);
   call.writes[0] = tensor(x->rows, x->width);
-  gpu::move_rows({moves, count, x->width * 2}, in, call.writes[0]->data(), compute());
-  if (call.io.what != Operator::sort) return;
+  if (call.io.what != Operator::sort) return gpu::move_rows(order, {in, call.writes[0]->data()}, compute());
   Block& values = call.backward() ? way.factor_gradients : way.factors;
   gpu_.lanes.await(way.ready);
   Block moved = gpu_.memory.take(x->rows * 4);
-  gpu::move_rows({moves, count, 4}, values.data(), moved.data(), compute());
+  gpu::move_rows(order, {in, call.writes[0]->data(), values.floats(), moved.floats()}, compute());
   values = std::move(moved);
 }
 

@@ -37,7 +37,8 @@ std::vector<Case> cases(const Launch& launch) {
 }
 
 double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
+  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2),
+                   values.end());
   return values[values.size() / 2];
 }
 
@@ -133,10 +134,13 @@ std::vector<LogRow> measure(Bench& bench, const Case& one) {
   for (int sample = 0; sample < 3; ++sample) {
     const Turns::Pair both = turns.led(true, true), first = turns.led(true, false),
                       second = turns.led(false, true);
-    const double values[] = {turns.open(),  turns.alone(bench.urgent, exchange),
+    const double values[] = {turns.open(),
+                             turns.alone(bench.urgent, exchange),
                              turns.alone(bench.stream, gemm),
-                             both.exchange, both.gemm,
-                             first.exchange, second.gemm};
+                             both.exchange,
+                             both.gemm,
+                             first.exchange,
+                             second.gemm};
     for (std::size_t i = 0; i < rows.size(); ++i) rows[i].us.push_back(std::round(values[i] * 1e9) / 1e3);
   }
   const GpuState state = bench.watch.now();
