@@ -3,7 +3,6 @@
 #include <cmath>
 #include <numeric>
 
-#include "kernels/backend/gpu/attention.hpp"
 #include "kernels/backend/gpu/blas.hpp"
 #include "kernels/backend/gpu/expert_products.hpp"
 #include "kernels/ops.hpp"
@@ -70,50 +69,11 @@ void ExpertProducts::run(Product product, const ExpertRows& experts, const GemmP
   cpu::GroupedLinear<bf16>::wgrad(size, half(at.left), half(at.right), static_cast<float*>(at.out));
 }
 
-Dnn::Dnn(Stream) {}
-Dnn::~Dnn() = default;
-
-struct AttentionKernel::Plan {
-  AttentionCall call;
-  std::vector<std::int32_t> positions, sequences;
-};
-AttentionKernel::AttentionKernel(const Dnn&, const AttentionCall& call) : plan_(std::make_unique<Plan>()) {
-  plan_->call = call;
-  for (std::int32_t b = 0; b < call.batch; ++b) {
-    for (std::int32_t i = 0; i < call.length; ++i)
-      plan_->positions.push_back(i), plan_->sequences.push_back(b);
-  }
-}
-AttentionKernel::~AttentionKernel() = default;
-void AttentionKernel::run(const AttentionPointers& at) const {
-  const AttentionCall& c = plan_->call;
-  TW_CHECK(c.stride > 0);
-  const std::int64_t rows = c.batch * c.length, width = c.heads * c.head_dim;
-  const cpu::HeadShape shape{c.heads, c.kv_heads, c.head_dim};
-  const cpu::TokenRows tokens{rows, plan_->positions.data(), plan_->sequences.data()};
-  const cpu::AttentionBlock<bf16> block{
-      shape, tokens, tokens, {half(at.q), c.stride}, {half(at.k), c.stride}, {half(at.v), c.stride}};
-  auto* sums = static_cast<float*>(at.log_sum_exp);
-  if (!c.backward) {
-    std::vector<float> state(static_cast<std::size_t>(rows * (width + 2 * c.heads)));
-    const cpu::AttentionState<float> parts{state.data(), state.data() + rows * c.heads,
-                                           state.data() + 2 * rows * c.heads};
-    cpu::Attention<bf16>::start(shape, rows, parts);
-    cpu::Attention<bf16>::block(block, parts);
-    return cpu::Attention<bf16>::finish(shape, rows, parts, {half(at.out), width}, sums);
-  }
-  std::vector<float> dots(static_cast<std::size_t>(rows * c.heads));
-  std::vector<float> all(static_cast<std::size_t>(rows * c.stride));
-  cpu::Attention<bf16>::row_dots(shape, rows, {half(at.out), width}, {half(at.dout), width}, dots.data());
-  const std::int64_t keys = width, values = width + c.kv_heads * c.head_dim;
-  cpu::Attention<bf16>::backward(
-      block, {{half(at.dout), width}, sums, dots.data()},
-      {{all.data(), c.stride}, {all.data() + keys, c.stride}, {all.data() + values, c.stride}});
-  std::transform(all.begin(), all.end(), half(at.dq), [](float x) { return static_cast<bf16>(x); });
-}
-
 void add(const void* a, const void* b, void* out, std::int64_t count, Stream) {
   cpu::Vectors<bf16>::add(count, half(a), half(b), half(out));
+}
+void widen(const void* in, float* out, std::int64_t count, Stream) {
+  std::transform(half(in), half(in) + count, out, wide);
 }
 void narrow(const float* in, void* out, std::int64_t count, Stream) {
   std::transform(in, in + count, half(out), [](float x) { return static_cast<bf16>(x); });

@@ -13,6 +13,7 @@
 #include "kernels/backend/gpu/gemm.hpp"
 #include "kernels/bf16.hpp"
 #include "kernels/ops.hpp"
+#include "kernels/ring_ops.hpp"
 #include "kernels/routing_ops.hpp"
 #include "kernels/training_ops.hpp"
 
@@ -421,6 +422,112 @@ TEST_F(GpuKernels, CausalAttention) {
     EXPECT_LT(error_of(floats(dq), wanted.dq), 1e-2);
     EXPECT_LT(error_of(floats(dk), wanted.dk), 1e-2);
     EXPECT_LT(error_of(floats(dv), wanted.dv), 1e-2);
+  }
+}
+
+// Two ranks of a ring, each with two of the four quarters of each sequence, against whole attention.
+class ZigzagAttention : public GpuKernels {
+ protected:
+  static constexpr std::int64_t kBatch = 2, kHeads = 4, kKv = 2, kDim = 64, kRows = 192, kHalf = kRows / 2;
+  static constexpr std::int64_t kQ = kHeads * kDim, kK = kKv * kDim, kWide = kQ + 2 * kK;
+  static constexpr std::int64_t kAll = kBatch * kRows;
+  using Floats = std::vector<float>;
+
+  // A rank's rows of whole sequences.
+  static Floats rows_of(const Floats& whole, std::int64_t width, std::int64_t rank) {
+    Floats out;
+    for (std::int64_t b = 0; b < kBatch; ++b) {
+      for (const std::int64_t quarter : {rank, 3 - rank}) {
+        const auto first = whole.begin() + ((b * 4 + quarter) * kHalf) * width;
+        out.insert(out.end(), first, first + kHalf * width);
+      }
+    }
+    return out;
+  }
+  // Side by side in one row each.
+  Buffer joined(const std::vector<std::pair<Floats, std::int64_t>>& parts) {
+    std::vector<bf16> out;
+    for (std::int64_t row = 0; row < kAll; ++row) {
+      for (const auto& [values, width] : parts) {
+        for (std::int64_t i = row * width; i < (row + 1) * width; ++i)
+          out.push_back(static_cast<bf16>(values[static_cast<std::size_t>(i)]));
+      }
+    }
+    Buffer made(2 * std::ssize(out));
+    to_device(out.data(), made.data(), made.bytes(), stream());
+    synchronise();
+    return made;
+  }
+  static Floats columns(const Floats& rows, std::int64_t stride, std::int64_t first, std::int64_t width) {
+    Floats out;
+    for (std::int64_t i = first; i < std::ssize(rows); i += stride)
+      out.insert(out.end(), rows.begin() + i, rows.begin() + i + width);
+    return out;
+  }
+  static char* at(const Buffer& from, std::int64_t element) {
+    return static_cast<char*>(from.data()) + 2 * element;
+  }
+};
+
+TEST_F(ZigzagAttention, IsThatOfWholeSequences) {
+  const Dnn dnn(stream());
+  const AttentionCall whole{kBatch, kHeads, kKv, 2 * kRows, kDim};
+  const Floats q = floats(normal(2 * kAll * kQ)), k = floats(normal(2 * kAll * kK)),
+               v = floats(normal(2 * kAll * kK)), dout = floats(normal(2 * kAll * kQ));
+  const PlainAttention wanted = plain(whole, q, k, v, dout);
+  std::vector<Floats> dk(2, Floats(kAll * kK)), dv(2, Floats(kAll * kK));  // of each rank's own keys
+  const auto add = [](Floats& to, const Floats& more) {
+    for (std::size_t i = 0; i < to.size(); ++i) to[i] += more[i];
+  };
+  for (const std::int64_t rank : {0, 1}) {
+    const std::int64_t other = 1 - rank, first = rank == 0 ? kHalf : 0, count = rank == 0 ? kHalf : kRows;
+    const Buffer rows =
+        joined({{rows_of(q, kQ, rank), kQ}, {rows_of(k, kK, rank), kK}, {rows_of(v, kK, rank), kK}});
+    const Buffer block = joined({{rows_of(k, kK, other), kK}, {rows_of(v, kK, other), kK}});
+    const Buffer upstream = joined({{rows_of(dout, kQ, rank), kQ}});
+    AttentionCall own{kBatch, kHeads, kKv, kRows, kDim, false, kWide};
+    AttentionCall foreign = own;
+    foreign.length = count, foreign.causal = false, foreign.kv_length = rank == 0 ? kRows : kHalf;
+    foreign.kv_stride = 2 * kK, foreign.sequence = kRows;
+    const Buffer part = unwritten(kAll * kQ), state = unwritten(kAll * kQ, 4), out = unwritten(kAll * kQ);
+    const Buffer sums = unwritten(kAll * kHeads, 4), part_sums = unwritten(kBatch * kHeads * count, 4),
+                 all_sums = unwritten(kAll * kHeads, 4);
+    AttentionKernel(dnn, own).run({at(rows, 0), at(rows, kQ), at(rows, kQ + kK), part.data(), sums.data()});
+    widen(part.data(), state.floats(), kAll * kQ, stream());
+    AttentionKernel(dnn, foreign)
+        .run({at(rows, first * kWide), at(block, 0), at(block, kK), at(part, first * kQ), part_sums.data()});
+    const FoldSize size{kBatch, kRows, kHeads, kDim, first, count};
+    finish_attention(size, {part.data(), part_sums.floats()}, {state.floats(), sums.floats()}, out.data(),
+                     all_sums.floats(), stream());
+    fold_attention(size, {part.data(), part_sums.floats()}, {state.floats(), sums.floats()}, stream());
+    EXPECT_LT(error_of(floats(out), rows_of(wanted.out, kQ, rank)), 5e-3);
+    EXPECT_LT(error_of(host<float>(state), floats(out)), kTolerance);
+    EXPECT_LT(error_of(host<float>(sums), host<float>(all_sums)), 1e-6);
+
+    own.backward = foreign.backward = true;
+    const Buffer made = unwritten(kAll * kWide), dq = unwritten(kAll * kWide),
+                 gradient = unwritten(kAll * kWide, 4);
+    Buffer away(2 * kAll * 2 * kK);
+    clear(away.data(), away.bytes(), stream());
+    copy_rows({kBatch * kHeads, count * 4, kRows * 4, count * 4}, all_sums.floats() + first, part_sums.data(),
+              stream());
+    AttentionKernel(dnn, own).run({at(rows, 0), at(rows, kQ), at(rows, kQ + kK), out.data(), all_sums.data(),
+                                   upstream.data(), at(made, 0), at(made, kQ), at(made, kQ + kK)});
+    AttentionKernel(dnn, foreign)
+        .run({at(rows, first * kWide), at(block, 0), at(block, kK), at(out, first * kQ), part_sums.data(),
+              at(upstream, first * kQ), at(dq, first * kWide), at(away, 0), at(away, kK)});
+    widen(made.data(), gradient.floats(), kAll * kWide, stream());
+    add_rows({kBatch, kRows, count, kQ, kWide, kWide}, at(dq, first * kWide),
+             gradient.floats() + first * kWide, stream());
+    const Floats of_rows = host<float>(gradient), of_block = floats(away);
+    EXPECT_LT(error_of(columns(of_rows, kWide, 0, kQ), rows_of(wanted.dq, kQ, rank)), 1e-2);
+    const auto here = static_cast<std::size_t>(rank), there = static_cast<std::size_t>(other);
+    add(dk[here], columns(of_rows, kWide, kQ, kK)), add(dv[here], columns(of_rows, kWide, kQ + kK, kK));
+    add(dk[there], columns(of_block, 2 * kK, 0, kK)), add(dv[there], columns(of_block, 2 * kK, kK, kK));
+  }
+  for (const std::int64_t rank : {0, 1}) {
+    EXPECT_LT(error_of(dk[static_cast<std::size_t>(rank)], rows_of(wanted.dk, kK, rank)), 1e-2);
+    EXPECT_LT(error_of(dv[static_cast<std::size_t>(rank)], rows_of(wanted.dv, kK, rank)), 1e-2);
   }
 }
 

@@ -100,11 +100,12 @@ Trace on_device(const DeviceCase& one, Messages& messages, int steps) {
   return traced(program, view, engine, steps);
 }
 
-// || a - b || / || a ||
+// || a - b || / || a ||; infinite where b has what is no number.
 double apart(const std::vector<double>& a, const std::vector<double>& b) {
   double difference = 0, whole = 0;
   for (std::size_t i = 0; i < a.size(); ++i)
     difference += (a[i] - b[i]) * (a[i] - b[i]), whole += a[i] * a[i];
+  if (!std::isfinite(difference)) return INFINITY;
   return whole > 0 ? std::sqrt(difference / whole) : difference > 0 ? INFINITY : 0;
 }
 
@@ -247,12 +248,19 @@ std::vector<DeviceCase> suite_for(std::int32_t ranks) {
                                         "pp=2,mb=1,schedule=zb-h1",
                                         "pp=2,vpp=2,mb=1,schedule=zb-v",
                                         "cp=2,cp_kind=a2a,mb=1",
-                                        "cp=2,cp_kind=a2a,mb=2"};
+                                        "cp=2,cp_kind=a2a,mb=2",
+                                        "cp=2,cp_kind=ring,mb=1",
+                                        "cp=2,cp_kind=ring,zero=1,mb=2",
+                                        "cp=2,mb=1",
+                                        "cp=2,zero=3,mb=2",
+                                        "cp=2,mb=2,recompute=full",
+                                        "cp=2,mb=4,recompute=selective"};
   const std::vector<std::string> two_routed = {"dp=2,ep=2,mb=2",
                                                "dp=2,ep=2,zero=1,mb=2",
                                                "dp=2,ep=2,zero=3,mb=1",
                                                "tp=2,sp=1,ep=2,mb=2",
                                                "cp=2,cp_kind=a2a,ep=2",
+                                               "cp=2,ep=2,mb=2",
                                                "dp=2,ep=2,mb=1,recompute=full",
                                                "dp=2,ep=2,mb=2,recompute=moe_act"};
   const std::vector<std::string> four = {"dp=2,tp=2,sp=1,mb=2,zero=3",
@@ -263,6 +271,10 @@ std::vector<DeviceCase> suite_for(std::int32_t ranks) {
                                          "tp=4,sp=1,mb=2",
                                          "pp=4,mb=1",
                                          "dp=2,cp=2,cp_kind=a2a,mb=2,zero=3",
+                                         "cp=4,mb=2",
+                                         "cp=4,cp_kind=ring,mb=2",
+                                         "cp=2,tp=2,sp=1,mb=2",
+                                         "cp=2,pp=2,mb=1",
                                          "pp=2,tp=2,sp=1,vpp=2,mb=1,schedule=interleaved",
                                          "pp=4,mb=1,schedule=dualpipe"};
   const std::vector<std::string> four_routed = {"dp=4,ep=4,mb=1", "dp=2,tp=2,sp=1,ep=2,mb=2,zero=1",

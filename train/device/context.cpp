@@ -26,8 +26,7 @@ const gpu::Gemm& Context::gemm(const gpu::GemmCall& call) {
 
 const gpu::AttentionKernel& Context::attention(const gpu::AttentionCall& call) {
   lanes.touch();
-  const AttentionKey key{call.batch, call.heads, call.kv_heads, call.length, call.head_dim, call.backward};
-  return attentions_.try_emplace(key, dnn, call).first->second;
+  return attentions_.try_emplace(call, dnn, call).first->second;
 }
 
 const gpu::Peers& Context::peers(std::int32_t lane, Group group) {

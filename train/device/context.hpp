@@ -72,12 +72,11 @@ class Context {
 
  private:
   using GemmKey = std::tuple<int, std::int64_t, std::int64_t, std::int64_t, int>;
-  using AttentionKey = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool>;
   gpu::ExpertProducts experts_;
   Messages& messages_;
   std::deque<Ticket> bounded_;
   std::map<GemmKey, gpu::Gemm> gemms_;
-  std::map<AttentionKey, gpu::AttentionKernel> attentions_;
+  std::map<gpu::AttentionCall, gpu::AttentionKernel> attentions_;
   std::map<std::pair<std::int32_t, std::vector<Rank>>, gpu::Peers> peers_;
 };
 

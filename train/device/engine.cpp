@@ -14,8 +14,6 @@ namespace tw::train {
 namespace {
 
 const char* unknown_in(const Operands& io, const LayerWork& work) {
-  if (io.what == Operator::ring || io.what == Operator::ring_return)
-    return "attention that passes keys around a ring (cp_kind=a2a exchanges heads instead)";
   const bool routed = !io.reads.empty() && io.reads[0] >= 0 &&
                       work.operands.values[static_cast<std::size_t>(io.reads[0])].routed;
   if (io.what == Operator::convert && routed) return "experts that are cut themselves";
@@ -40,6 +38,8 @@ bool meets(const Operands& io) {
   switch (io.what) {
     case Operator::convert:
       return io.conversion != Conversion::slice;
+    case Operator::ring:
+    case Operator::ring_return:
     case Operator::spread_heads:
     case Operator::gather_heads:
     case Operator::merge_scores:

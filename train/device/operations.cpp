@@ -155,11 +155,12 @@ void DeviceOperations::run_now(DeviceCall& call) {
       return sort(call, call.backward());
     case Operator::unpermute:
       return unpermute(call);
+    case Operator::ring:
+      return ring(call);
+    case Operator::ring_return:
+      return ring_return(call);
     case Operator::wait:
       return;
-    case Operator::ring:
-    case Operator::ring_return:
-      TW_CHECK(false);  // refused before the run
   }
 }
 
@@ -274,32 +275,6 @@ void DeviceOperations::embed(DeviceCall& call) {
   }
   call.writes[0] = tensor(size.rows, size.width);
   gpu::embedding_forward(size, tokens(call, false), w.value, call.writes[0]->data(), compute());
-}
-
-// Packed rows [q | k | v] of whole sequences.
-void DeviceOperations::attention(DeviceCall& call) {
-  const HeadShape& heads = call.io.heads;
-  const DeviceHandle& rows = call.reads[call.backward() ? 1 : 0];
-  const gpu::AttentionCall kernel{
-      sequences_count_, heads.heads,     heads.kv_heads, rows->rows / sequences_count_,
-      heads.head_dim,   call.backward(), rows->width};
-  auto* packed = static_cast<char*>(read(rows));
-  const std::int64_t keys = heads.heads * heads.head_dim * 2,
-                     values = keys + heads.kv_heads * heads.head_dim * 2;
-  gpu::AttentionPointers at{packed,  packed + keys, packed + values, nullptr, nullptr,
-                            nullptr, nullptr,       nullptr,         nullptr};
-  if (!call.backward()) {
-    call.writes[0] = tensor(rows->rows, heads.heads * heads.head_dim);
-    call.writes[1] = tensor(rows->rows, heads.heads, gpu::Number::fp32);
-    at.out = call.writes[0]->data(), at.log_sum_exp = call.writes[1]->data();
-    return gpu_.attention(kernel).run(at);
-  }
-  at.dout = read(call.reads[0]);
-  at.out = read(call.reads[2]), at.log_sum_exp = read(call.reads[3]);
-  call.writes[0] = tensor(rows->rows, rows->width);
-  auto* gradient = static_cast<char*>(call.writes[0]->data());
-  at.dq = gradient, at.dk = gradient + keys, at.dv = gradient + values;
-  gpu_.attention(kernel).run(at);
 }
 
 void DeviceOperations::score(DeviceCall& call) {

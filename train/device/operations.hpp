@@ -9,7 +9,9 @@
 #include <optional>
 #include <utility>
 
+#include "kernels/ring_ops.hpp"
 #include "kernels/routing_ops.hpp"
+#include "train/device/seen.hpp"
 #include "train/device/states.hpp"
 #include "train/device/tensor.hpp"
 
@@ -97,12 +99,24 @@ class DeviceOperations {
   void activation(DeviceCall& call);
   void add(DeviceCall& call);
   void embed(DeviceCall& call);
-  void attention(DeviceCall& call);
   void score(DeviceCall& call);
   void merge_scores(DeviceCall& call);
 
   void convert(DeviceCall& call);
   void spread_heads(DeviceCall& call, bool to_heads);
+
+  void attention(DeviceCall& call);
+  void attention_forward(DeviceCall& call);
+  void attention_backward(DeviceCall& call);
+  gpu::AttentionCall attention_of(const DeviceCall& call, const DeviceTensor& rows) const;
+  void fold_block(DeviceCall& call, std::int64_t hop, const DeviceHandle& partial, bool last);
+  void block_backward(DeviceCall& call, std::int64_t hop, const DeviceHandle& own,
+                      const DeviceHandle& foreign);
+  gpu::FoldState state_in(const DeviceHandle& partial, const HeadShape& heads) const;
+  void ring(DeviceCall& call);
+  void ring_return(DeviceCall& call);
+  Ticket return_block(const DeviceHandle& foreign, std::int64_t hop);
+  void find_seen();
 
   gpu::RouterSize router(std::int64_t rows) const;
   gpu::RouterBalance balance_of(const DeviceHandle& fractions, std::int64_t rows) const;
@@ -124,6 +138,8 @@ class DeviceOperations {
   std::optional<DeviceCall> put_off_;
   std::map<std::pair<std::int32_t, std::int32_t>, DeviceRoutes> routes_;
   std::int64_t rows_ = 0, length_ = 0, sequences_count_ = 0;  // of a micro-batch: tokens, of each sequence
+  Group ring_;                                                // whose blocks come around
+  std::vector<Seen> seen_;                                    // of the block of each hop
   std::vector<std::int32_t> fetched_;
   gpu::HostBuffer host_tokens_;
   Block tokens_, sums_, cosines_, sines_, back_sines_, sequences_;

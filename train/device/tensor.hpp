@@ -11,9 +11,10 @@ namespace tw::train {
 struct DeviceTensor {
   std::int64_t rows = 0, width = 0;
   gpu::Number number = gpu::Number::bf16;
-  Block block;             // of a choice: all probabilities
-  Block experts, weights;  // of a choice
-  Ticket ready;            // of the side lane that writes it
+  Block block;               // of a choice: all probabilities
+  Block experts, weights;    // of a choice
+  Ticket ready;              // of the side lane that writes it
+  std::vector<Ticket> hops;  // of the blocks of a ring, which come or go one after the other
 
   std::int64_t size() const { return rows * width; }
   std::int64_t bytes() const { return block.bytes() + experts.bytes() + weights.bytes(); }

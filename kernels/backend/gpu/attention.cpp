@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace tw::gpu {
 
@@ -15,32 +16,35 @@ struct AttentionKernel::Plan {
            dq_sums = 0;
   Buffer dots_memory, dq_memory;
 
-  Plan(const Dnn& handle, const AttentionCall& what) : dnn(&handle), call(what) {}
+  Plan(const Dnn& handle, const AttentionCall& what) : dnn(&handle), call(what) {
+    if (call.kv_length == 0) call.kv_length = call.length;
+    if (call.kv_stride == 0) call.kv_stride = call.stride;
+    if (call.sequence == 0) call.sequence = call.length;
+  }
 
-  Extents rows(std::int64_t heads) const {
-    const std::int64_t l = call.length, d = call.head_dim;
-    return {{call.batch, heads, l, d}, {l * heads * d, d, heads * d, 1}};
+  // In memory; stride 0: heads side by side.
+  Extents rows_of(std::int64_t heads, std::int64_t length, std::int64_t stride) const {
+    const std::int64_t d = call.head_dim, wide = stride > 0 ? stride : heads * d;
+    return {{call.batch, heads, length, d}, {call.sequence * wide, d, wide, 1}};
   }
-  // q, k, v and their gradients.
-  Extents packable(std::int64_t heads) const {
-    const std::int64_t l = call.length, d = call.head_dim, stride = call.stride > 0 ? call.stride : heads * d;
-    return {{call.batch, heads, l, d}, {l * stride, d, stride, 1}};
+  Extents dense(std::int64_t heads, std::int64_t length) const {
+    const std::int64_t d = call.head_dim;
+    return {{call.batch, heads, length, d}, {length * heads * d, d, heads * d, 1}};
   }
-  Extents transposed(std::int64_t heads) const {
-    const std::int64_t l = call.length, d = call.head_dim, stride = call.stride > 0 ? call.stride : heads * d;
-    return {{call.batch, heads, d, l}, {l * stride, d, 1, stride}};
+  static Extents turned(Extents e) {
+    std::swap(e.sizes[2], e.sizes[3]), std::swap(e.strides[2], e.strides[3]);
+    return e;
   }
-  Extents packed(std::int64_t heads, std::int64_t last) const {
-    const std::int64_t l = call.length;
-    return {{call.batch, heads, l, last}, {heads * l * last, l * last, last, 1}};
+  Extents rows() const { return rows_of(call.heads, call.length, 0); }  // out and its gradient
+  Extents queries() const { return rows_of(call.heads, call.length, call.stride); }
+  Extents keys() const { return rows_of(call.kv_heads, call.kv_length, call.kv_stride); }  // values too
+  Extents packed(std::int64_t heads, std::int64_t length, std::int64_t last) const {
+    return {{call.batch, heads, length, last}, {heads * length * last, length * last, last, 1}};
   }
-  Extents scores() const { return packed(call.heads, call.length); }
-  Extents scores_transposed() const {
-    const std::int64_t l = call.length;
-    return {{call.batch, call.heads, l, l}, {call.heads * l * l, l * l, 1, l}};
-  }
+  Extents per_query(std::int64_t last) const { return packed(call.heads, call.length, last); }
+  Extents scores() const { return per_query(call.kv_length); }
   TensorId score(Held held = Held::fp32) { return graph.inside(scores(), held); }
-  TensorId per_row() { return graph.inside(packed(call.heads, 1), Held::fp32); }
+  TensorId per_row() { return graph.inside(per_query(1), Held::fp32); }
   TensorId pointed(const DnnGraph::PointCall& c, TensorId y) {
     graph.point(c, y);
     return y;
@@ -51,6 +55,7 @@ struct AttentionKernel::Plan {
     return pointed({Point::mul, x, scale}, score());
   }
   TensorId masked(TensorId x) {
+    if (!call.causal) return x;
     const TensorId row = pointed({Point::index, x, 0, 0, 2}, score(Held::int32));
     const TensorId col = pointed({Point::index, x, 0, 0, 3}, score(Held::int32));
     const TensorId seen = pointed({Point::not_less, row, col}, score(Held::boolean));
@@ -63,10 +68,9 @@ struct AttentionKernel::Plan {
   }
 
   void forward() {
-    q = graph.tensor(packable(call.heads), Held::bf16),
-    k = graph.tensor(transposed(call.kv_heads), Held::bf16);
-    v = graph.tensor(packable(call.kv_heads), Held::bf16), out = graph.tensor(rows(call.heads), Held::bf16);
-    statistics = graph.tensor(packed(call.heads, 1), Held::fp32);
+    q = graph.tensor(queries(), Held::bf16), k = graph.tensor(turned(keys()), Held::bf16);
+    v = graph.tensor(keys(), Held::bf16), out = graph.tensor(rows(), Held::bf16);
+    statistics = graph.tensor(per_query(1), Held::fp32);
     const TensorId s = masked(scaled(product(q, k, score())));
     const TensorId most = per_row(), sum = per_row();
     graph.reduce(Reduced::largest, s, most);
@@ -77,27 +81,27 @@ struct AttentionKernel::Plan {
     graph.product(p, v, out);
   }
 
-  // x^T times right, [length, head_dim] per head, summed over the queries' heads that share a key's.
+  // x^T times right, [kv_length, head_dim] per head, summed over the queries' heads that share a key's.
   void into_keys(TensorId x, TensorId right, TensorId gradient) {
-    const TensorId turned = graph.inside(scores_transposed(), Held::bf16);
-    graph.reshape(x, turned);
-    if (call.heads == call.kv_heads) return graph.product(turned, right, gradient);
-    const TensorId each = graph.inside(packed(call.heads, call.head_dim), Held::bf16);
-    graph.product(turned, right, each);
+    const TensorId by_key = graph.inside(turned(scores()), Held::bf16);
+    graph.reshape(x, by_key);
+    if (call.heads == call.kv_heads) return graph.product(by_key, right, gradient);
+    const TensorId each = graph.inside(packed(call.heads, call.kv_length, call.head_dim), Held::bf16);
+    graph.product(by_key, right, each);
     graph.reduce(Reduced::sum, each, gradient);
   }
 
   void backward() {
-    const std::int64_t h = call.heads, hk = call.kv_heads;
-    q = graph.tensor(packable(h), Held::bf16), k = graph.tensor(transposed(hk), Held::bf16);
-    v = graph.tensor(transposed(hk), Held::bf16), out = graph.tensor(rows(h), Held::bf16);
-    dout = graph.tensor(rows(h), Held::bf16), dq = graph.tensor(packable(h), Held::bf16);
-    dk = graph.tensor(packable(hk), Held::bf16), dv = graph.tensor(packable(hk), Held::bf16);
-    statistics = graph.tensor(packed(h, 1), Held::fp32), dots = graph.tensor(packed(h, 1), Held::fp32);
-    dq_sums = graph.tensor(packed(h, call.head_dim), Held::fp32);
+    q = graph.tensor(queries(), Held::bf16), k = graph.tensor(turned(keys()), Held::bf16);
+    v = graph.tensor(turned(keys()), Held::bf16), out = graph.tensor(rows(), Held::bf16);
+    dout = graph.tensor(rows(), Held::bf16), dq = graph.tensor(queries(), Held::bf16);
+    dk = graph.tensor(keys(), Held::bf16), dv = graph.tensor(keys(), Held::bf16);
+    statistics = graph.tensor(per_query(1), Held::fp32), dots = graph.tensor(per_query(1), Held::fp32);
+    dq_sums = graph.tensor(per_query(call.head_dim), Held::fp32);
 
     const TensorId dot = per_row();
-    graph.reduce(Reduced::sum, pointed({Point::mul, dout, out}, graph.inside(rows(h), Held::fp32)), dot);
+    const TensorId products = graph.inside(dense(call.heads, call.length), Held::fp32);
+    graph.reduce(Reduced::sum, pointed({Point::mul, dout, out}, products), dot);
     graph.point({Point::mul, dot, graph.constant(1)}, dots);
     const TensorId s = pointed({Point::sub, scaled(product(q, k, score())), statistics}, score());
     const TensorId p = pointed({Point::exp, masked(s)}, score());
@@ -105,11 +109,11 @@ struct AttentionKernel::Plan {
     const TensorId dp = pointed({Point::sub, product(dout, v, score()), dots}, score());
     const TensorId ds = scaled(pointed({Point::mul, dp, p}, score()));
     into_keys(ds, q, dk);
-    const TensorId keys = graph.inside(rows(hk), Held::bf16);
-    graph.reshape(k, keys);
-    graph.product(ds, keys, dq_sums);
+    const TensorId by_row = graph.inside(dense(call.kv_heads, call.kv_length), Held::bf16);
+    graph.reshape(k, by_row);
+    graph.product(ds, by_row, dq_sums);
     graph.point({Point::copy, dq_sums}, dq);
-    const std::int64_t elements = call.batch * h * call.length;
+    const std::int64_t elements = call.batch * call.heads * call.length;
     dots_memory = Buffer(4 * elements), dq_memory = Buffer(4 * elements * call.head_dim);
   }
 };
