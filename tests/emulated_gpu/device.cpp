@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <vector>
 
 #include "kernels/backend/gpu/peers.hpp"
@@ -130,13 +131,22 @@ void Peers::all_reduce(Values values, const void* in, void* out, Stream) const {
   narrowed(wide, out, values.number);
 }
 
-void Peers::reduce_scatter(Values values, const void* whole, void* piece, Stream) const {
-  const auto ranks = static_cast<std::int64_t>(group_.size());
-  const std::vector<float> wide = widened(whole, values.count * ranks, values.number);
-  std::vector<float> part(static_cast<std::size_t>(values.count));
+void Peers::reduce_scatter(Values values, const void* whole, void* piece, Stream stream) const {
   const std::vector<std::int64_t> counts(group_.size(), values.count);
+  reduce_scatter_v(values.number, counts, whole, piece, stream);
+}
+
+void Peers::all_gather_v(const void* piece, Sizes bytes, void* whole, Stream) const {
+  messages_.all_gather_v(group_, piece, bytes, whole);
+}
+
+void Peers::reduce_scatter_v(Number number, Sizes counts, const void* whole, void* piece, Stream) const {
+  const auto own = std::find(group_.begin(), group_.end(), messages_.self()) - group_.begin();
+  const std::vector<float> wide =
+      widened(whole, std::accumulate(counts.begin(), counts.end(), std::int64_t{0}), number);
+  std::vector<float> part(static_cast<std::size_t>(counts[static_cast<std::size_t>(own)]));
   messages_.reduce_scatter(group_, wide.data(), counts, part.data());
-  narrowed(part, piece, values.number);
+  narrowed(part, piece, number);
 }
 
 void Peers::all_to_all(std::span<const Cut> cuts, Stream) const {

@@ -262,7 +262,12 @@ std::vector<DeviceCase> suite_for(std::int32_t ranks) {
                                                "cp=2,cp_kind=a2a,ep=2",
                                                "cp=2,ep=2,mb=2",
                                                "dp=2,ep=2,mb=1,recompute=full",
-                                               "dp=2,ep=2,mb=2,recompute=moe_act"};
+                                               "dp=2,ep=2,mb=2,recompute=moe_act",
+                                               "dp=2,etp=2,mb=2",
+                                               "dp=2,etp=2,zero=3,mb=1,recompute=full",
+                                               "tp=2,sp=1,etp=2,mb=2",
+                                               "tp=2,sp=0,etp=2,mb=4,recompute=moe_act",
+                                               "cp=2,etp=2,mb=2"};
   const std::vector<std::string> four = {"dp=2,tp=2,sp=1,mb=2,zero=3",
                                          "dp=2,tp=2,sp=0,mb=2,zero=1",
                                          "tp=2,sp=1,pp=2,mb=1",
@@ -277,8 +282,12 @@ std::vector<DeviceCase> suite_for(std::int32_t ranks) {
                                          "cp=2,pp=2,mb=1",
                                          "pp=2,tp=2,sp=1,vpp=2,mb=1,schedule=interleaved",
                                          "pp=4,mb=1,schedule=dualpipe"};
-  const std::vector<std::string> four_routed = {"dp=4,ep=4,mb=1", "dp=2,tp=2,sp=1,ep=2,mb=2,zero=1",
-                                                "dp=2,pp=2,ep=2,mb=1"};
+  const std::vector<std::string> four_routed = {"dp=4,ep=4,mb=1",
+                                                "dp=2,tp=2,sp=1,ep=2,mb=2,zero=1",
+                                                "dp=2,pp=2,ep=2,mb=1",
+                                                "dp=4,ep=2,etp=2,zero=3,mb=1",
+                                                "dp=2,tp=2,sp=1,ep=2,etp=2,mb=2",
+                                                "dp=2,cp=2,ep=2,etp=2,mb=1,recompute=full"};
   std::vector<DeviceCase> out;
   const auto add = [&](const std::vector<std::string>& models, const std::vector<std::string>& layouts) {
     for (const std::string& model : models) {

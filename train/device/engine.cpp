@@ -13,10 +13,7 @@
 namespace tw::train {
 namespace {
 
-const char* unknown_in(const Operands& io, const LayerWork& work) {
-  const bool routed = !io.reads.empty() && io.reads[0] >= 0 &&
-                      work.operands.values[static_cast<std::size_t>(io.reads[0])].routed;
-  if (io.what == Operator::convert && routed) return "experts that are cut themselves";
+const char* unknown_in(const Operands& io) {
   if (io.what == Operator::head_norm && io.heads.head_dim > 256) return "norms of heads wider than 256";
   if (io.what == Operator::rotate && io.heads.head_dim % 16 != 0) return "heads of no multiple of 16";
   return nullptr;
@@ -25,7 +22,7 @@ const char* unknown_in(const Operands& io, const LayerWork& work) {
 const char* unknown_in(const LayerWork& work) {
   for (const OperandList* list : {&work.operands.forward, &work.operands.backward}) {
     for (const Operands& io : *list) {
-      if (const char* what = unknown_in(io, work)) return what;
+      if (const char* what = unknown_in(io)) return what;
     }
   }
   for (const Value& value : work.operands.values) {

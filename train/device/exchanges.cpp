@@ -7,6 +7,7 @@ namespace tw::train {
 
 // Partial sums are added in bf16, as they are stored.
 void DeviceOperations::convert(DeviceCall& call) {
+  if (call.value(call.io.reads[0]).routed) return convert_routed(call);
   const Group group = view_.group(call.io.group);
   const auto n = static_cast<std::int64_t>(group.size());
   const DeviceHandle& x = call.reads[0];

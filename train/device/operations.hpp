@@ -32,15 +32,19 @@ struct DeviceCall {
 // The way of a layer's routed rows for one micro-batch.
 struct DeviceRoutes {
   Block counts, route, token, place;         // as gpu::RouteOrder
+  Block arrived_factors;                     // before those of others with a part of the same experts
   Block factors;                             // of the rows here
   Block factor_gradients;                    // on their way back
   Ticket ready;                              // of factors and of their gradients
   std::vector<std::int64_t> sent, received;  // rows to and from each rank of the experts
-  std::vector<std::int64_t> rows;            // of each expert here
+  std::vector<std::int64_t> arrived;         // rows as they came: by source, then by expert
+  std::vector<std::int64_t> gathered;        // rows of each rank that holds a part of the same experts
+  std::vector<std::int64_t> rows;            // of each expert here, once for each list that is not sorted
   std::vector<gpu::RowBlockMove> sorted;
   const std::int64_t* counted = nullptr;  // page-locked copy of counts
   gpu::Event there{false};                // when it is
   std::int64_t total() const;             // rows here
+  void set_rows(const std::vector<std::int64_t>& segments, std::size_t local);
 };
 
 class DeviceOperations {
@@ -103,6 +107,10 @@ class DeviceOperations {
   void merge_scores(DeviceCall& call);
 
   void convert(DeviceCall& call);
+  void convert_routed(DeviceCall& call);
+  void gather_counts(DeviceRoutes& way, Group group);
+  void gather_routed(DeviceCall& call, Group group);
+  void reduce_routed(DeviceCall& call, Group group);
   void spread_heads(DeviceCall& call, bool to_heads);
 
   void attention(DeviceCall& call);

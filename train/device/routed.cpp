@@ -109,9 +109,10 @@ void DeviceOperations::permute_forward(DeviceCall& call) {
 
 // Where all experts are on this rank.
 void DeviceOperations::count_here(DeviceRoutes& way) {
-  if (!way.rows.empty()) return;
+  if (!way.arrived.empty()) return;
   way.there.wait();
-  way.rows.assign(way.counted, way.counted + view_.model().moe()->experts);
+  way.arrived.assign(way.counted, way.counted + view_.model().moe()->experts);
+  way.rows = way.arrived;
 }
 
 void DeviceOperations::linear_of_experts(DeviceCall& call, const Parameter& w) {
@@ -120,18 +121,46 @@ void DeviceOperations::linear_of_experts(DeviceCall& call, const Parameter& w) {
   const DeviceHandle& x = call.reads[0];
   const std::int64_t out = w.flat->part.local_rows(), in = w.flat->part.column.room;
   TW_CHECK(way.total() == x->rows);
-  const gpu::ExpertRows experts{out, in, way.rows};
-  const void* left = read(x);
-  if (call.io.half == Half::weight_gradient)
-    return gpu_.experts().run(gpu::Product::wgrad, experts, {left, read(call.reads[1]), w.gradient});
-  const bool forward = call.io.half == Half::forward;
-  call.writes[0] = tensor(x->rows, forward ? out : in);
-  gpu_.experts().run(forward ? gpu::Product::forward : gpu::Product::dgrad, experts,
-                     {left, w.value, call.writes[0]->data()});
+  read(x);
+  const bool forward = call.io.half == Half::forward, weight = call.io.half == Half::weight_gradient;
+  if (weight) read(call.reads[1]);
+  if (!weight) call.writes[0] = tensor(x->rows, forward ? out : in);
+  const auto local = static_cast<std::size_t>(w.flat->weight->local_groups);
+  const std::span<const std::int64_t> rows = way.rows;
+  for (std::size_t list = 0, row = 0; list < rows.size(); list += local) {
+    const gpu::ExpertRows experts{out, in, rows.subspan(list, local)};
+    const auto from = [&](const DeviceHandle& value) {
+      return value->at(static_cast<std::int64_t>(row) * value->width);
+    };
+    if (weight)
+      gpu_.experts().run(gpu::Product::wgrad, experts, {from(x), from(call.reads[1]), w.gradient});
+    else
+      gpu_.experts().run(forward ? gpu::Product::forward : gpu::Product::dgrad, experts,
+                         {from(x), w.value, from(call.writes[0])});
+    for (const std::int64_t count : experts.rows) row += static_cast<std::size_t>(count);
+  }
 }
 
-// How many rows each rank's experts get from this one, and this rank's from each. Rows of one source come
-// together, by expert; `sorted` says where they go.
+// Rows that lie by source, and by expert within one: how many each expert has, and where they go when they
+// are sorted by expert.
+void DeviceRoutes::set_rows(const std::vector<std::int64_t>& segments, std::size_t local) {
+  rows.assign(local, 0), sorted.clear();
+  std::vector<std::int64_t> first;
+  std::int64_t at = 0;
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    rows[i % local] += segments[i];
+    first.push_back(at), at += segments[i];
+  }
+  std::int64_t to = 0;
+  for (std::size_t e = 0; e < local; ++e) {
+    for (std::size_t i = e; i < segments.size(); i += local) {
+      if (segments[i] > 0) sorted.push_back({first[i], to, segments[i]});
+      to += segments[i];
+    }
+  }
+}
+
+// How many rows each rank's experts get from this one, and this rank's from each.
 void DeviceOperations::exchange_counts(DeviceRoutes& way, Group group) {
   const auto n = static_cast<std::int64_t>(group.size());
   const std::int64_t experts = view_.model().moe()->experts, local = experts / n;
@@ -145,25 +174,12 @@ void DeviceOperations::exchange_counts(DeviceRoutes& way, Group group) {
   });
   way.there.wait();
   way.sent.assign(group.size(), 0), way.received.assign(group.size(), 0);
-  way.rows.assign(static_cast<std::size_t>(local), 0);
-  std::vector<std::int64_t> arrived;  // first row of each source's expert
-  std::int64_t first = 0;
   for (std::int64_t e = 0; e < experts; ++e) {
     way.sent[static_cast<std::size_t>(e / local)] += way.counted[e];
     way.received[static_cast<std::size_t>(e / local)] += received[e];
-    way.rows[static_cast<std::size_t>(e % local)] += received[e];
-    arrived.push_back(first);
-    first += received[e];
   }
-  std::int64_t to = 0;
-  for (std::int64_t e = 0; e < local; ++e) {
-    for (std::int64_t source = 0; source < n; ++source) {
-      const std::int64_t each = source * local + e;
-      if (received[each] > 0)
-        way.sorted.push_back({arrived[static_cast<std::size_t>(each)], to, received[each]});
-      to += received[each];
-    }
-  }
+  way.arrived.assign(received, received + experts);
+  way.set_rows(way.arrived, static_cast<std::size_t>(local));
 }
 
 void DeviceOperations::dispatch(DeviceCall& call, bool to_experts) {

@@ -67,6 +67,29 @@ void Peers::reduce_scatter(Values values, const void* whole, void* piece, Stream
                                comm_, stream));
 }
 
+void Peers::all_gather_v(const void* piece, Sizes bytes, void* whole, Stream stream) const {
+  auto* to = static_cast<char*>(whole);
+  NCCL_CHECK(ncclGroupStart());
+  for (std::size_t i = 0; i < group_.size(); to += bytes[i++]) {
+    if (bytes[i] > 0)
+      NCCL_CHECK(
+          ncclBroadcast(piece, to, unsigned_of(bytes[i]), ncclInt8, static_cast<int>(i), comm_, stream));
+  }
+  NCCL_CHECK(ncclGroupEnd());
+}
+
+void Peers::reduce_scatter_v(Number number, Sizes counts, const void* whole, void* piece,
+                             Stream stream) const {
+  const auto* from = static_cast<const char*>(whole);
+  NCCL_CHECK(ncclGroupStart());
+  for (std::size_t i = 0; i < group_.size(); from += counts[i++] * size_of(number)) {
+    if (counts[i] > 0)
+      NCCL_CHECK(ncclReduce(from, piece, unsigned_of(counts[i]), type_of(number), ncclSum,
+                            static_cast<int>(i), comm_, stream));
+  }
+  NCCL_CHECK(ncclGroupEnd());
+}
+
 void Peers::all_to_all(std::span<const Cut> cuts, Stream stream) const {
   NCCL_CHECK(ncclGroupStart());
   for (const Cut& cut : cuts) {

@@ -34,6 +34,9 @@ class Peers {
   void all_reduce(Values values, const void* in, void* out, Stream stream) const;  // out may be in
   // values.count of the sum to each member; the piece may be this rank's place in the whole.
   void reduce_scatter(Values values, const void* whole, void* piece, Stream stream) const;
+  // Pieces that differ in size: bytes[i] from, or counts[i] of the sum to, member i.
+  void all_gather_v(const void* piece, Sizes bytes, void* whole, Stream stream) const;
+  void reduce_scatter_v(Number number, Sizes counts, const void* whole, void* piece, Stream stream) const;
   // Bytes to and from member i, side by side.
   struct Cut {
     const void* out;
