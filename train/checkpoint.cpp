@@ -65,17 +65,16 @@ std::string shape_of(const Model& model) {
   return out;
 }
 
-template <class T>
-Header header_of(const TensorEngine<T>& engine) {
-  const View& view = engine.view();
+Header header_of(const KeptRun& run) {
+  const View& view = run.view;
   Header out{.model = view.model().name,
              .shape = shape_of(view.model()),
-             .numbers = sizeof(cpu::Acc<T>) == sizeof(double) ? "float64" : "float32",
-             .data = engine.data().name(),
-             .steps_done = engine.steps_done(),
+             .numbers = run.doubles ? "float64" : "float32",
+             .data = run.data.name(),
+             .steps_done = run.steps_done,
              .global_batch = view.global_batch(),
              .seq = view.seq(),
-             .settings = engine.settings(),
+             .settings = run.settings,
              .weights = {}};
   for (const NamedWeight& weight : named_weights(view.program()))
     out.weights.push_back({weight.name, weight.elements});
@@ -83,11 +82,11 @@ Header header_of(const TensorEngine<T>& engine) {
 }
 
 // Does `work` on the first rank; where it fails, all ranks throw what it threw.
-template <class T, class Work>
-void on_first(const std::string& path, TensorEngine<T>& engine, Work work) {
+template <class Work>
+void on_first(const std::string& path, const KeptRun& run, Work work) {
   std::string error;
-  const Group world = engine.view().world();
-  if (engine.view().rank() == world.front()) {
+  const Group world = run.view.world();
+  if (run.view.rank() == world.front()) {
     try {
       work();
     } catch (const std::exception& failure) {
@@ -97,10 +96,10 @@ void on_first(const std::string& path, TensorEngine<T>& engine, Work work) {
   }
   std::vector<std::int64_t> sizes(world.size(), 0);
   const auto own = static_cast<std::int64_t>(error.size());
-  engine.messages().all_gather(world, &own, sizeof own, sizes.data());
+  run.messages.all_gather(world, &own, sizeof own, sizes.data());
   if (sizes.front() == 0) return;
   std::string said(static_cast<std::size_t>(sizes.front()), ' ');
-  engine.messages().all_gather_v(world, error.data(), sizes, said.data());
+  run.messages.all_gather_v(world, error.data(), sizes, said.data());
   const std::string file = printable(path, 400) + ": ";  // as InputError begins
   fail(path, "", said.starts_with(file) ? said.substr(file.size()) : said);
 }
@@ -263,23 +262,20 @@ void refuse_other(const std::string& path, const Header& saved, const Header& he
   }
 }
 
-}  // namespace
-
-template <class T>
-void save_checkpoint(const std::string& path, TensorEngine<T>& engine) {
-  using Number = cpu::Acc<T>;
-  const Header header = header_of(engine);
+template <class Number>
+void save(const std::string& path, const KeptRun& run) {
+  const Header header = header_of(run);
   NewFile file;
-  on_first(path, engine, [&] {
+  on_first(path, run, [&] {
     file.open(path);
     const std::string text = to_json(header).dump() + "\n";
     const std::string line = fmt::format(kFirstLine, kVersion, text.size());
     file.write(line.data(), line.size()), file.write(text.data(), text.size());
   });
-  for (const NamedWeight& weight : named_weights(engine.view().program())) {
+  for (const NamedWeight& weight : named_weights(run.view.program())) {
     for (const auto& [field, name] : kFields) {
-      const std::vector<double> whole = engine.collect(field, weight);
-      if (engine.view().rank() != engine.view().world().front()) continue;
+      const std::vector<double> whole = run.collect(field, weight);
+      if (run.view.rank() != run.view.world().front()) continue;
       std::vector<Number> kept(whole.size());
       std::transform(whole.begin(), whole.end(), kept.begin(),
                      [](double v) { return static_cast<Number>(v); });
@@ -287,18 +283,17 @@ void save_checkpoint(const std::string& path, TensorEngine<T>& engine) {
       file.write(kept.data(), kept.size() * sizeof(Number)), file.write(&hash, sizeof hash);
     }
   }
-  on_first(path, engine, [&] { file.finish(); });
+  on_first(path, run, [&] { file.finish(); });
 }
 
-template <class T>
-void load_checkpoint(const std::string& path, TensorEngine<T>& engine) {
-  using Number = cpu::Acc<T>;
-  const Header here = header_of(engine);
-  const Group world = engine.view().world();
-  const bool first = engine.view().rank() == world.front();
+template <class Number>
+void load(const std::string& path, const KeptRun& run) {
+  const Header here = header_of(run);
+  const Group world = run.view.world();
+  const bool first = run.view.rank() == world.front();
   std::int64_t steps = 0;
   std::optional<OldFile<Number>> file;
-  on_first(path, engine, [&] {
+  on_first(path, run, [&] {
     file.emplace(path);
     const Header saved = file->header();
     refuse_other(path, saved, here);
@@ -310,28 +305,29 @@ void load_checkpoint(const std::string& path, TensorEngine<T>& engine) {
     file.emplace(path);
     file->header();
   });
-  const std::vector<NamedWeight> weights = named_weights(engine.view().program());
+  const std::vector<NamedWeight> weights = named_weights(run.view.program());
   for (std::size_t w = 0; w < weights.size(); ++w) {
     for (std::size_t f = 0; f < std::size(kFields); ++f) {
       const std::vector<double> whole = first ? file->values(here.weights[w], f) : std::vector<double>();
       std::vector<double> all(static_cast<std::size_t>(weights[w].elements));
       std::vector<std::int64_t> bytes(world.size(), 0);
       bytes.front() = weights[w].elements * static_cast<std::int64_t>(sizeof(double));
-      engine.messages().all_gather_v(world, whole.data(), bytes, all.data());
-      engine.restore(kFields[f].first, weights[w], all);
+      run.messages.all_gather_v(world, whole.data(), bytes, all.data());
+      run.restore(kFields[f].first, weights[w], all);
     }
   }
   std::vector<std::int64_t> said(world.size());
-  engine.messages().all_gather(world, &steps, sizeof steps, said.data());
-  engine.refresh();
-  engine.set_steps_done(said.front());
+  run.messages.all_gather(world, &steps, sizeof steps, said.data());
+  run.restored(said.front());
 }
 
-template void save_checkpoint(const std::string&, TensorEngine<double>&);
-template void save_checkpoint(const std::string&, TensorEngine<float>&);
-template void save_checkpoint(const std::string&, TensorEngine<bf16>&);
-template void load_checkpoint(const std::string&, TensorEngine<double>&);
-template void load_checkpoint(const std::string&, TensorEngine<float>&);
-template void load_checkpoint(const std::string&, TensorEngine<bf16>&);
+}  // namespace
+
+void save_run(const std::string& path, const KeptRun& run) {
+  run.doubles ? save<double>(path, run) : save<float>(path, run);
+}
+void load_run(const std::string& path, const KeptRun& run) {
+  run.doubles ? load<double>(path, run) : load<float>(path, run);
+}
 
 }  // namespace tw::train

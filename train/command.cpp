@@ -55,7 +55,7 @@ void add_options(CLI::App& app, Asked& o, const Engines& engines) {
         ->check(CLI::IsMember(engines.dtypes).description(""))
         ->capture_default_str();
   app.add_option("--data", o.data, "FILE: its bytes are the tokens; left out: a pattern that can be learnt");
-  if (engines.checkpoints) add_checkpoints(app, o);
+  add_checkpoints(app, o);
   app.add_option("--framework", o.question.framework,
                  "F: trainwright, or a profile of it: what its operators fuse")
       ->capture_default_str();
@@ -250,9 +250,8 @@ int train_command(int argc, char** argv, const cpu::MpiProcess& process, const E
   CLI::App app(kAbout, engines.program);
   app.footer(
       fmt::format("Example:\n  mpirun -n 4 {} --model config.json --layout dp=2,tp=2,sp=1 --global-batch 8 "
-                  "--seq 64 --steps "
-                  "20{}",
-                  engines.program, engines.checkpoints ? " --save run.ckpt" : ""));
+                  "--seq 64 --steps 20 --save run.ckpt",
+                  engines.program));
   add_options(app, asked, engines);
   add_recipe(app, asked.settings);
   try {

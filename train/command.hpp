@@ -130,7 +130,6 @@ class Training {
 struct Engines {
   const char* program;
   std::vector<std::string> dtypes;  // of stored numbers; the last is the default
-  bool checkpoints;
   std::function<void(const cpu::MpiProcess& process, const Program& program)> prepare;  // InputError
   std::function<int(Training& run, Messages& messages, const Data& data)> train;
 };

@@ -13,6 +13,7 @@ class TensorEngine {
  public:
   using Value = Handle<T>;
   using Call = OpCall<T>;
+  using Kept = cpu::Acc<T>;  // master weights and moments
   TensorEngine(const View& view, Messages& messages, const Settings& settings, const Data& data);
 
   void begin_step();

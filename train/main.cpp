@@ -35,7 +35,7 @@ int main(int argc, char** argv) {
   try {
     return tw::train::train_command(
         argc, argv, process,
-        {"trainwright-train", {"fp64", "fp32", "bf16"}, true, nullptr, tw::train::train_on_cpus});
+        {"trainwright-train", {"fp64", "fp32", "bf16"}, nullptr, tw::train::train_on_cpus});
   } catch (const std::exception& error) {
     std::fprintf(stderr, "trainwright-train: rank %d: %s\n", process.rank().value(), error.what());
     tw::cpu::MpiProcess::abort(1);

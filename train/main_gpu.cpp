@@ -6,6 +6,7 @@
 
 #include "costmodel/program/footprint.hpp"
 #include "kernels/backend/gpu/device.hpp"
+#include "train/checkpoint.hpp"
 #include "train/command.hpp"
 #include "train/device/engine.hpp"
 
@@ -24,7 +25,9 @@ void take_gpu(const cpu::MpiProcess& process, const Program& program) {
 }
 
 int train_on_gpus(Training& run, Messages& messages, const Data& data) {
-  DeviceEngine engine(run.view(), messages, run.asked().settings, data);
+  const Asked& asked = run.asked();
+  DeviceEngine engine(run.view(), messages, asked.settings, data);
+  if (!asked.resume.empty()) load_checkpoint(asked.resume, engine);
   const auto extra = [&](Json& out) {
     const gpu::DeviceFacts facts = gpu::device_facts();
     const DeviceMemory memory = engine.memory();
@@ -39,7 +42,7 @@ int train_on_gpus(Training& run, Messages& messages, const Data& data) {
             run.largest(messages, footprint(run.view().program(), run.view().rank()).peak));
   };
   return run.run(
-      engine, [] {}, extra);
+      engine, [&] { save_checkpoint(asked.save, engine); }, extra);
 }
 
 }  // namespace
@@ -50,7 +53,7 @@ int main(int argc, char** argv) {
   try {
     return tw::train::train_command(
         argc, argv, process,
-        {"trainwright-train-gpu", {"bf16"}, false, tw::train::take_gpu, tw::train::train_on_gpus});
+        {"trainwright-train-gpu", {"bf16"}, tw::train::take_gpu, tw::train::train_on_gpus});
   } catch (const std::exception& error) {
     std::fprintf(stderr, "trainwright-train-gpu: rank %d: %s\n", process.rank().value(), error.what());
     tw::cpu::MpiProcess::abort(1);

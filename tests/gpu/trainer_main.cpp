@@ -1,5 +1,7 @@
-// The engine of train/device against the CPU trainer: losses and gradients of layouts, and loss curves.
+// The engine of train/device against the CPU trainer: losses and gradients of layouts, loss curves, and runs
+// that are saved and resumed.
 // mpirun -n RANKS gpu_trainer_test [--json FILE] [--curves FILE] [--verbose] [MODEL LAYOUT ...]
+// LAYOUT may be FROM->TO, of a run that is saved and resumed; left out: the suite for so many ranks.
 // gpu_trainer_test --write-curves FILE: losses of 50 steps on the CPU, which --curves compares with.
 //
 // Tolerances. The oracle is one rank of the CPU trainer in double. The same trainer in bf16, which stores
@@ -12,7 +14,7 @@
 #include <map>
 
 #include "kernels/backend/gpu/device.hpp"
-#include "tests/mpi/support.hpp"
+#include "tests/gpu/resumed.hpp"
 #include "tests/support/counts.hpp"
 #include "topology/json.hpp"
 #include "train/device/engine.hpp"
@@ -20,52 +22,8 @@
 namespace tw::train {
 namespace {
 
-constexpr double kTimes = 3, kFloor = 0x1p-8;
 constexpr int kSteps = 3, kCurve = 50;
 const char* const kModels[] = {"dense", "tied", "moe", "shared"};
-
-struct DeviceCase {
-  std::string model, layout;
-  std::int32_t ranks = 1;
-};
-
-// Widths that the GPU's kernels take; otherwise as small_model.
-Model device_model(const std::string& name) {
-  Model model;
-  model.name = name, model.family = "llama";
-  model.hidden = 128, model.vocab = 250;
-  model.tied_embeddings = name.starts_with("tied");
-  LayerKind dense;
-  dense.attention = {.heads = 4, .kv_heads = 2, .head_dim = 64, .value_dim = 64};
-  dense.mlp = Mlp{.ffn = 256};
-  LayerKind routed = dense;
-  routed.mlp.reset();
-  routed.moe = Moe{.experts = 8, .top_k = 2, .ffn = 64};
-  if (name == "shared") {
-    dense.attention.qk_norm = routed.attention.qk_norm = QkNorm::head;
-    routed.moe->shared_ffn = 64;
-  }
-  for (int i = 0; i < 4; ++i)
-    add_layer(model, (name == "moe" || (name == "shared" && i > 0)) ? routed : dense);
-  return model;
-}
-
-ProgramInput input_of(const DeviceCase& one) {
-  ProgramInput input;
-  input.layout = parse_layout(one.layout, one.ranks);
-  input.model = device_model(one.model);
-  input.profile = load_profile("trainwright");
-  input.profile.kernels.vocab_multiple = 16;
-  input.job.gpus = one.ranks, input.job.global_batch = 8, input.job.seq = 128;
-  return input;
-}
-
-Settings device_settings(const std::string& model) {
-  Settings settings;
-  settings.initial_deviation = 0.08, settings.learning_rate = 1e-3;
-  settings.balance = model == "moe" ? 0.01 : 0;
-  return settings;
-}
 
 // Losses of all steps; gradients of the first ones.
 template <class E>
@@ -83,7 +41,7 @@ Trace traced(const Program& program, const View& view, E& engine, int steps) {
 // Runs on one rank of the CPU, by this rank alone.
 template <class T>
 Trace on_cpu(const std::string& model, Messages& messages, int steps) {
-  const Program program(input_of({model, "dp=1", 1}));
+  const Program program(device_input({model, "dp=1", 1}));
   const View view(program, Rank(0));
   const Settings settings = device_settings(model);
   const Data data = Data::pattern(settings.seed, program.input().model.vocab);
@@ -92,7 +50,7 @@ Trace on_cpu(const std::string& model, Messages& messages, int steps) {
 }
 
 Trace on_device(const DeviceCase& one, Messages& messages, int steps) {
-  const Program program(input_of(one));
+  const Program program(device_input(one));
   const View view(program, messages.self());
   const Settings settings = device_settings(one.model);
   const Data data = Data::pattern(settings.seed, program.input().model.vocab);
@@ -163,12 +121,14 @@ class Comparison {
     if (messages_.self() == Rank(0)) judge(one, got);
   }
 
-  int report(const std::string& path) const {
+  int report(const std::string& path, const Resumed& resumed) const {
     if (messages_.self() != Rank(0)) return 0;
+    std::printf("%d runs resumed, %d wrong\n", resumed.count(), resumed.wrong());
     std::printf("%d models and layouts, %d wrong; farthest gradient at %.2f of its tolerance: %s\n", count_,
                 wrong_, worst_, where_.c_str());
     if (!path.empty()) write_file(path, rows_.dump() + "\n");
-    return report_counts(count_ - wrong_, wrong_);
+    const int wrong = wrong_ + resumed.wrong();
+    return report_counts(count_ + resumed.count() - wrong, wrong);
   }
 
   bool verbose = false;
@@ -231,82 +191,11 @@ class Comparison {
   std::map<std::string, Reference> references_;
 };
 
-std::vector<DeviceCase> suite_for(std::int32_t ranks) {
-  const std::vector<std::string> one = {"dp=1,mb=1", "dp=1,mb=4", "dp=1,mb=2,recompute=full",
-                                        "dp=1,mb=2,recompute=selective"};
-  const std::vector<std::string> two = {"dp=2,mb=2",
-                                        "dp=2,zero=1,mb=2",
-                                        "dp=2,zero=2,mb=2",
-                                        "dp=2,zero=3,mb=2",
-                                        "dp=2,zero=3,mb=1,recompute=full",
-                                        "tp=2,sp=0,mb=2",
-                                        "tp=2,sp=1,mb=2",
-                                        "tp=2,sp=1,mb=4,recompute=selective",
-                                        "pp=2,mb=1",
-                                        "pp=2,mb=2,schedule=gpipe",
-                                        "pp=2,vpp=2,mb=1,schedule=interleaved",
-                                        "pp=2,mb=1,schedule=zb-h1",
-                                        "pp=2,vpp=2,mb=1,schedule=zb-v",
-                                        "cp=2,cp_kind=a2a,mb=1",
-                                        "cp=2,cp_kind=a2a,mb=2",
-                                        "cp=2,cp_kind=ring,mb=1",
-                                        "cp=2,cp_kind=ring,zero=1,mb=2",
-                                        "cp=2,mb=1",
-                                        "cp=2,zero=3,mb=2",
-                                        "cp=2,mb=2,recompute=full",
-                                        "cp=2,mb=4,recompute=selective"};
-  const std::vector<std::string> two_routed = {"dp=2,ep=2,mb=2",
-                                               "dp=2,ep=2,zero=1,mb=2",
-                                               "dp=2,ep=2,zero=3,mb=1",
-                                               "tp=2,sp=1,ep=2,mb=2",
-                                               "cp=2,cp_kind=a2a,ep=2",
-                                               "cp=2,ep=2,mb=2",
-                                               "dp=2,ep=2,mb=1,recompute=full",
-                                               "dp=2,ep=2,mb=2,recompute=moe_act",
-                                               "dp=2,etp=2,mb=2",
-                                               "dp=2,etp=2,zero=3,mb=1,recompute=full",
-                                               "tp=2,sp=1,etp=2,mb=2",
-                                               "tp=2,sp=0,etp=2,mb=4,recompute=moe_act",
-                                               "cp=2,etp=2,mb=2"};
-  const std::vector<std::string> four = {"dp=2,tp=2,sp=1,mb=2,zero=3",
-                                         "dp=2,tp=2,sp=0,mb=2,zero=1",
-                                         "tp=2,sp=1,pp=2,mb=1",
-                                         "dp=2,pp=2,mb=1,zero=2",
-                                         "dp=4,hsdp=2,zero=3,mb=1",
-                                         "tp=4,sp=1,mb=2",
-                                         "pp=4,mb=1",
-                                         "dp=2,cp=2,cp_kind=a2a,mb=2,zero=3",
-                                         "cp=4,mb=2",
-                                         "cp=4,cp_kind=ring,mb=2",
-                                         "cp=2,tp=2,sp=1,mb=2",
-                                         "cp=2,pp=2,mb=1",
-                                         "pp=2,tp=2,sp=1,vpp=2,mb=1,schedule=interleaved",
-                                         "pp=4,mb=1,schedule=dualpipe"};
-  const std::vector<std::string> four_routed = {"dp=4,ep=4,mb=1",
-                                                "dp=2,tp=2,sp=1,ep=2,mb=2,zero=1",
-                                                "dp=2,pp=2,ep=2,mb=1",
-                                                "dp=4,ep=2,etp=2,zero=3,mb=1",
-                                                "dp=2,tp=2,sp=1,ep=2,etp=2,mb=2",
-                                                "dp=2,cp=2,ep=2,etp=2,mb=1,recompute=full"};
-  std::vector<DeviceCase> out;
-  const auto add = [&](const std::vector<std::string>& models, const std::vector<std::string>& layouts) {
-    for (const std::string& model : models) {
-      for (const std::string& layout : layouts) {
-        const DeviceCase each{model, layout, ranks};
-        const ProgramInput input = input_of(each);
-        Job job = input.job;
-        job.model = &input.model;
-        const std::string why = illegal_because(input.layout, job);
-        if (!why.empty()) std::printf("not legal: %s %s: %s\n", model.c_str(), layout.c_str(), why.c_str());
-        if (why.empty()) out.push_back(each);
-      }
-    }
-  };
-  const std::vector<std::string> all = {"dense", "tied", "moe", "shared"};
-  if (ranks == 1) add(all, one);
-  if (ranks == 2) add(all, two), add({"moe", "shared"}, two_routed);
-  if (ranks == 4) add({"dense", "tied", "shared"}, four), add({"moe", "shared"}, four_routed);
-  return out;
+void add_case(const std::string& model, const std::string& layout, std::int32_t ranks,
+              std::vector<DeviceCase>& cases, std::vector<ResumedCase>& resumes) {
+  const std::size_t arrow = layout.find("->");
+  if (arrow == std::string::npos) return cases.push_back({model, layout, ranks});
+  resumes.push_back({model, layout.substr(0, arrow), layout.substr(arrow + 2), ranks});
 }
 
 int run_all(int argc, char** argv) {
@@ -315,6 +204,7 @@ int run_all(int argc, char** argv) {
     std::string json, curves, written;
     bool verbose = false;
     std::vector<DeviceCase> cases;
+    std::vector<ResumedCase> resumes;
     for (int i = 1; i < argc; ++i) {
       const std::string word = argv[i];
       if (word == "--json" && i + 1 < argc)
@@ -326,7 +216,7 @@ int run_all(int argc, char** argv) {
       else if (word == "--verbose")
         verbose = true;
       else if (i + 1 < argc)
-        cases.push_back({word, argv[++i], process.size()});
+        add_case(word, argv[++i], process.size(), cases, resumes);
     }
     const std::unique_ptr<Messages> messages = cpu::mpi_messages();
     if (!written.empty()) return write_curves(written, *messages), 0;
@@ -336,11 +226,14 @@ int run_all(int argc, char** argv) {
     }
     gpu::use_device(process.rank().value() % gpu::device_count());
     Comparison comparison(*messages, curves.empty() ? AllCurves{} : load_curves(curves));
-    comparison.verbose = verbose || !cases.empty();
-    if (cases.empty()) cases = suite_for(process.size());
+    Resumed resumed(process, *messages);
+    const bool all = cases.empty() && resumes.empty();
+    comparison.verbose = resumed.verbose = verbose || !all;
+    if (all) cases = suite_for(process.size()), resumes = resumed_suite_for(process.size());
     for (const DeviceCase& one : cases) comparison.compare(one);
+    for (const ResumedCase& one : resumes) resumed.compare(one);
     process.barrier();
-    return comparison.report(json);
+    return comparison.report(json, resumed);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "rank %d: %s\n", process.rank().value(), error.what());
     cpu::MpiProcess::abort(1);

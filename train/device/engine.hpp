@@ -25,6 +25,7 @@ class DeviceEngine {
  public:
   using Value = DeviceHandle;
   using Call = DeviceCall;
+  using Kept = float;  // master weights and moments
   // poisoned: what is read before it is written is no number.
   DeviceEngine(const View& view, Messages& messages, const Settings& settings, const Data& data,
                bool poisoned = false);

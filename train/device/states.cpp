@@ -288,28 +288,50 @@ std::int64_t DeviceUnit::bytes() const {
   return sum;
 }
 
+// The part of this rank's piece that is the weight's: side by side, though padding may lie in it.
+DeviceUnit::Stretch DeviceUnit::stretch(std::size_t s, std::size_t place) const {
+  Stretch out{scope(s).piece, 0};
+  visit_piece(scope(s), place, [&](const Run&, std::int64_t local, std::int64_t, std::int64_t count) {
+    out = {std::min(out.begin, local), std::max(out.end, local + count)};
+  });
+  return out;
+}
+
+std::vector<float> DeviceUnit::on_host(std::size_t s, Field which, Stretch part) {
+  std::vector<float> values(static_cast<std::size_t>(std::max<std::int64_t>(part.end - part.begin, 0)));
+  if (values.empty()) return values;
+  gpu_.lanes.finish();
+  gpu::to_host(field(s, which) + part.begin, values.data(), (part.end - part.begin) * kFloat,
+               gpu_.lanes.compute());
+  gpu_.lanes.finish();
+  return values;
+}
+
 void DeviceUnit::put(Field which, std::size_t weight, std::span<double> whole) {
   const auto [s, place] = flat_.where[weight];
   if (!scope(s).counts) return;
-  std::vector<float> piece(static_cast<std::size_t>(scope(s).piece));
-  gpu_.lanes.finish();
-  gpu::to_host(field(s, which), piece.data(), scope(s).piece * kFloat, gpu_.lanes.compute());
-  gpu_.lanes.finish();
+  const Stretch part = stretch(s, place);
+  const std::vector<float> values = on_host(s, which, part);
   visit_piece(scope(s), place,
               [&](const Run& run, std::int64_t local, std::int64_t global, std::int64_t count) {
-                if (run.owned) std::copy_n(piece.begin() + local, count, whole.begin() + global);
+                if (run.owned)
+                  std::copy_n(values.begin() + local - part.begin, count, whole.begin() + global);
               });
 }
 
 void DeviceUnit::take(Field which, std::size_t weight, std::span<const double> whole) {
   const auto [s, place] = flat_.where[weight];
+  const Stretch part = stretch(s, place);
+  std::vector<float> values = on_host(s, which, part);
+  if (values.empty()) return;
   visit_piece(scope(s), place, [&](const Run&, std::int64_t local, std::int64_t global, std::int64_t count) {
-    std::vector<float> values(static_cast<std::size_t>(count));
-    std::transform(whole.begin() + global, whole.begin() + global + count, values.begin(),
+    std::transform(whole.begin() + global, whole.begin() + global + count,
+                   values.begin() + local - part.begin,
                    [](double value) { return static_cast<float>(value); });
-    gpu::to_device(values.data(), field(s, which) + local, count * kFloat, gpu_.lanes.compute());
-    gpu_.lanes.finish();
   });
+  gpu::to_device(values.data(), field(s, which) + part.begin, (part.end - part.begin) * kFloat,
+                 gpu_.lanes.compute());
+  gpu_.lanes.finish();
 }
 
 }  // namespace tw::train

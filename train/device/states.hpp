@@ -58,6 +58,11 @@ class DeviceUnit {
   void find_runs(std::size_t s);
   char* own(std::size_t s);
   float* field(std::size_t s, Field which);
+  struct Stretch {
+    std::int64_t begin, end;  // of the piece
+  };
+  Stretch stretch(std::size_t s, std::size_t place) const;
+  std::vector<float> on_host(std::size_t s, Field which, Stretch part);
   float* reduced(std::size_t s);  // behind its reduction, for compute
 
   Context& gpu_;
