@@ -53,7 +53,9 @@ CutSequence cut_sequence(const Builder& b, const Attention& a, std::int64_t kv_h
 }
 
 Work cp_all_to_all(const Builder& b, TensorId x) {
-  return CollectiveWork{Collective::all_to_all, attention_group(bit(Dim::cp)), Bytes(b.local_bytes(x))};
+  const double held = static_cast<double>(b.local_bytes(x));
+  return CollectiveWork{Collective::all_to_all, attention_group(bit(Dim::cp)), Bytes(b.local_bytes(x)),
+                        Bytes(std::llround(*b.kernels().head_exchange_passes * held))};
 }
 
 }  // namespace

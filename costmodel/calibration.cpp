@@ -289,6 +289,12 @@ Calibration::Beside Calibration::beside(double bytes, bool between_nodes) const 
   const double way = std::log(bytes / low.bytes.to_double()) / std::log(above->bytes / low.bytes);
   return {low.network + way * (above->network - low.network), low.lost + way * (above->lost - low.lost)};
 }
+Seconds Calibration::handover() const {
+  return *data_->host.handover;
+}
+double Calibration::gemm_yields() const {
+  return *data_->host.gemm_yields;
+}
 Bytes Calibration::context() const {
   return data_->host.context;
 }

@@ -112,7 +112,9 @@ class Calibration {
     std::optional<double> lost;
   };
   Beside beside(double bytes, bool between_nodes) const;
-  Bytes context() const;                         // device memory of a CUDA context with its libraries
+  Seconds handover() const;    // of an exchange beyond its curve, where compute waits for it
+  double gemm_yields() const;  // part of a GEMM's time that an exchange begun with it can use
+  Bytes context() const;       // device memory of a CUDA context with its libraries
   Bytes communicator(std::int32_t ranks) const;  // device memory of one NCCL communicator
 
   // The same costs where the switches do not reduce: the algorithm is a property of the run, not of

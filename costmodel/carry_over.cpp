@@ -93,6 +93,7 @@ void carry_over(Calibration::Data& data, const Gpu& to, const JsonView& root) {
   const CarryOver& rule = rule_for(data, to, root);
   const bool same_architecture = data.device.architecture == to.architecture;
   scale_links(data.links, rule, same_architecture);
+  data.host.handover.value = Seconds(0), data.host.gemm_yields.value = 1;
   data.host.beside.value.clear();  // of one pair of GPUs without a pause: too much for published H100 steps
   data.carried_spread = rule.spread, data.carried_routed_spread = rule.routed_spread;
   if (kernels) return;

@@ -205,14 +205,20 @@ struct HostCosts {
   double compute_slowdown = 1, network_slowdown = 1;
   // Inside a node, by rising size, in place of the two; straight lines over the logarithm of the size.
   Defaulted<std::vector<Interference>> beside;
+  // What an exchange takes beyond its curve where compute waits for it: streams hand over, and ranks wait
+  // for one another.
+  Defaulted<Seconds> handover{Seconds(0)};
+  // Part of a GEMM's time in which an exchange that begins with it gets multiprocessors: library products
+  // hold all of them until their last tiles.
+  Defaulted<double> gemm_yields{1.0};
   Bytes context, communicator, communicator_per_rank;
   double copy_share = 0;  // of the PCIe rate
   Seconds copy_overhead;
   double spread = 0;
   std::string source;
 };
-TW_DESCRIBE(HostCosts, launch, synchronise, compute_slowdown, network_slowdown, beside, context, communicator,
-            communicator_per_rank, copy_share, copy_overhead, spread, source);
+TW_DESCRIBE(HostCosts, launch, synchronise, compute_slowdown, network_slowdown, beside, handover, gemm_yields,
+            context, communicator, communicator_per_rank, copy_share, copy_overhead, spread, source);
 
 // How another architecture differs beyond its data sheet: shares are of the data-sheet rates.
 struct CarryOver {

@@ -118,6 +118,7 @@ void check_host(const JsonView& node, const HostCosts& host) {
   check(node, "copy_share", host.copy_share, kShare);
   if (host.compute_slowdown < 1) node.at("compute_slowdown").fail("must be at least 1");
   if (host.network_slowdown < 1) node.at("network_slowdown").fail("must be at least 1");
+  if (*host.gemm_yields < 0 || *host.gemm_yields > 1) node.at("gemm_yields").fail("must be from 0 to 1");
   Bytes before(0);
   for (std::size_t i = 0; i < host.beside->size(); ++i) {
     const Interference& each = (*host.beside)[i];

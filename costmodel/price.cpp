@@ -189,7 +189,9 @@ Estimate Pricer::estimate(const Op& op, const PassLinks& links) {
   const Calibration& k = *machine_.calibration;
   if (const auto* c = std::get_if<CollectiveWork>(&op.work)) {
     const Bytes bytes(std::llround(op.wire * c->bytes.to_double()));
-    return k.collective(c->kind, links_for(links, c->group), bytes);
+    Estimate out = k.collective(c->kind, links_for(links, c->group), bytes);
+    if (c->copied.count > 0) out.time = out.time + k.elementwise(c->copied).time;
+    return out;
   }
   if (const auto* d = std::get_if<DispatchWork>(&op.work)) {
     return dispatch(*d, links_for(links, d->group), dispatch_);
@@ -219,6 +221,10 @@ PricedOp Pricer::price(const Op& op, const PassLinks& links) {
   out.network_tier = estimate.curve == CurveId::inter_collective;
   if (runs_beside_compute(op) && op.stream != Stream::compute && !*host.one_stream)
     slow_beside_compute(out, *machine_.calibration, message_bytes(op));
+  if (op.stream == Stream::network && !*host.one_stream && !std::holds_alternative<Synchronise>(op.work))
+    out.seconds += machine_.calibration->handover().value;
+  if (out.curve == CurveId::gemm || out.curve == CurveId::grouped_gemm)
+    out.yields = static_cast<float>(machine_.calibration->gemm_yields());
   if (!host.graphs) {
     out.host = host.per_kernel.value * op.launches + host.per_linear.value * enters_linear(op) +
                host.per_routing->value / kRoutedParts * op.routings +

@@ -17,6 +17,7 @@ struct PricedOp {
   float spread = 0;  // relative standard deviation of `seconds`
   float lost =
       -1;  // of a network op: what compute beside it loses of each second; below 0: not known by size
+  float yields = 1;  // of a compute op: part of its time that a network op beside it can use
   Term term = Term::gemm;
   CurveId curve = CurveId::gemm;
   Stream stream = Stream::compute;

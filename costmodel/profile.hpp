@@ -52,9 +52,11 @@ struct KernelMechanisms {
   bool dropout = false;             // on both outputs of a layer, as in GPT: masks of one byte an element
   bool fused_loss = true;           // cross-entropy without an fp32 copy of the logits
   double loss_forward_passes = 7, loss_backward_passes = 7;  // over bf16 logits, where it is not fused
-  std::int32_t vocab_multiple = 1;   // the vocabulary of one rank of tp is padded to a multiple of it
-  bool grouped_gemm = true;          // experts in one kernel; else one GEMM after another
-  Defaulted<bool> expert_launches;   // that kernel stands for a product, and its casts, of each local expert
+  std::int32_t vocab_multiple = 1;  // the vocabulary of one rank of tp is padded to a multiple of it
+  bool grouped_gemm = true;         // experts in one kernel; else one GEMM after another
+  Defaulted<bool> expert_launches;  // that kernel stands for a product, and its casts, of each local expert
+  Defaulted<double>
+      head_exchange_passes;          // over what context parallelism by heads exchanges: to put it in order
   Defaulted<bool> dispatch_overlap;  // experts' exchanges run under the compute of another micro-batch
   bool expanded_kv = false;          // K and V repeated to all heads before attention
   double unfused_pair_bytes = 0;     // kept per (query, key) pair and head where attention is unfused
@@ -82,10 +84,11 @@ struct KernelMechanisms {
 };
 TW_DESCRIBE(KernelMechanisms, attention, gemm_library, fused_activation, fused_norm, fused_rope,
             fused_add_norm, fused_bias_gradient, merged_projections, dropout, fused_loss, loss_forward_passes,
-            loss_backward_passes, vocab_multiple, grouped_gemm, expert_launches, dispatch_overlap,
-            expanded_kv, unfused_pair_bytes, regather_input, selective_by_operator, early_stop, overlap_wgrad,
-            tp_overlap, gate_apart, wide_sums, gathered_logits, low_precision_inputs, padded_permutation,
-            loss, fused_adapter, replicated_experts, emulated, cast_bytes, cast_weights, compiled);
+            loss_backward_passes, vocab_multiple, grouped_gemm, expert_launches, head_exchange_passes,
+            dispatch_overlap, expanded_kv, unfused_pair_bytes, regather_input, selective_by_operator,
+            early_stop, overlap_wgrad, tp_overlap, gate_apart, wide_sums, gathered_logits,
+            low_precision_inputs, padded_permutation, loss, fused_adapter, replicated_experts, emulated,
+            cast_bytes, cast_weights, compiled);
 
 // Where the exchange between pipeline stages runs under compute.
 enum class SendOverlap : std::uint8_t { never, interleaved, always };

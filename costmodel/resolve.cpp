@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "topology/check.hpp"
 
@@ -58,8 +59,7 @@ class Window {
       state() = std::max(state(), layer_start) + state_.gather->seconds;
       gathered_ = {state(), state_.gather};
     }
-    for (std::size_t i = 0; i < list_.ops.size(); ++i)
-      finish_[i] = list_op(list_.ops[i], i == 0 ? gate : Wait{});
+    for (std::size_t i = 0; i < list_.ops.size(); ++i) finish_[i] = list_op(i, i == 0 ? gate : Wait{});
     if (list_.output >= 0) {
       output_ = {finish_[static_cast<std::size_t>(list_.output)],
                  &list_.ops[static_cast<std::size_t>(list_.output)]};
@@ -67,7 +67,8 @@ class Window {
     if (state_.reduce) state() = std::max(state(), compute()) + state_.reduce->seconds;
   }
 
-  double list_op(const PricedOp& op, Wait wait) {
+  double list_op(std::size_t place, Wait wait) {
+    const PricedOp& op = list_.ops[place];
     if (op.synchronises && op.beside) return host_;
     if (op.synchronises) {
       host_ = std::max(host_, compute()) + op.seconds;
@@ -85,7 +86,30 @@ class Window {
     if (counting_) count(op, start - stream, wait.cause);
     if (op.beside) return wait.until;  // another micro-batch computes meanwhile: only the links are taken
     stream = start + op.seconds;
+    if (op.stream == Stream::network) {
+      flight_ = {place, start};
+    } else if (op.stream == Stream::compute && op.yields < 1 && flight_) {
+      stream += beside_flight(op, start);
+    }
     return stream;
+  }
+
+  // A product and the exchange in flight want the same multiprocessors: the exchange gets on in the last
+  // part of the product's time, or the product beside the rest of an exchange that was there before it, at
+  // most once more as long. Returns what the product takes longer.
+  double beside_flight(const PricedOp& op, double start) {
+    double& lands = free_[static_cast<std::size_t>(Stream::network)];
+    const double end = start + op.seconds, left = lands - std::max(start, flight_->start);
+    if (left <= 0 || flight_->start >= end) return 0;
+    const double over = std::max(0.0, left - static_cast<double>(op.yields) * op.seconds);
+    if (flight_->start < start) {
+      const double longer = std::min(over, op.seconds);
+      if (counting_) time_.terms.add(Term::interference, op.curve, longer, 0), time_.busy += longer;
+      return longer;
+    }
+    lands = std::max(lands, end + over);
+    finish_[flight_->place] = lands;
+    return 0;
   }
 
   void count(const PricedOp& op, double gap, const PricedOp* cause) {
@@ -114,6 +138,11 @@ class Window {
   Shared shared_;
   double host_ = 0, began_ = 0, host_busy_ = 0;
   const PricedOp* longest_ = nullptr;
+  struct Flight {
+    std::size_t place;  // in the list
+    double start;
+  };
+  std::optional<Flight> flight_;  // the last exchange
   Wait output_, gathered_;
   bool counting_ = false;
   LayerTime time_;

@@ -40,8 +40,8 @@ void add_options(CLI::App& app, Asked& asked) {
          "of matrix products: bf16, fp8-delayed, fp8-current, fp8-row, fp8-block, mxfp8, nvfp4");
   option("--headroom", asked.headroom, "device memory to leave free");
   option("--expert-load", asked.expert_load,
-         "tokens of the busiest expert rank over the mean; default: 1, balanced, or what a CPU's calibration "
-         "measured");
+         "tokens of the busiest expert rank over the mean; fresh: as routers that nothing has taught yet "
+         "spread them; default: 1, balanced, or what a CPU's calibration measured");
   option("--capacity-factor", asked.capacity_factor,
          "every expert gets exactly this times the mean; default: dropless");
   option("--json", asked.json,

@@ -89,6 +89,7 @@ PlanFile plan_file(const Asked& asked, const Inputs& inputs, const PlanResult& r
   const Routing& routing = inputs.settings.routing;
   out.expert_load = routing.likeness > 0 ? 0 : routing.max_over_mean;
   out.capacity_factor = inputs.settings.routing.capacity_factor;
+  out.fresh_routers = asked.expert_load == kFreshRouters;
   out.objective = result.objective, out.fixed = result.fixed;
   for (const Prediction& p : answer.best) {
     out.layouts.push_back({to_string(p.layout), Seconds(p.cost.step_seconds), Seconds(p.low_seconds),
@@ -104,6 +105,7 @@ Asked asked_of(const PlanFile& plan) {
   out.global_batch = std::to_string(plan.global_batch), out.seq = std::to_string(plan.seq);
   out.precision = plan.precision, out.headroom = to_string(plan.headroom);
   out.expert_load = plan.expert_load > 0 ? fmt::format("{}", plan.expert_load) : "";
+  if (*plan.fresh_routers) out.expert_load = kFreshRouters;
   out.capacity_factor = plan.capacity_factor > 0 ? fmt::format("{}", plan.capacity_factor) : "";
   return out;
 }

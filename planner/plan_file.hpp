@@ -33,12 +33,13 @@ struct PlanFile {
   std::string precision;
   Bytes headroom;
   double expert_load = 0, capacity_factor = 0;  // 0: the calibration's; dropless
+  Defaulted<bool> fresh_routers{false};
   std::string objective, fixed;
   std::vector<PlannedLayout> layouts;  // best first
   friend bool operator==(const PlanFile&, const PlanFile&) = default;
 };
 TW_DESCRIBE(PlanFile, schema, model, cluster, calibration, framework, gpus, global_batch, seq, precision,
-            headroom, expert_load, capacity_factor, objective, fixed, layouts);
+            headroom, expert_load, capacity_factor, fresh_routers, objective, fixed, layouts);
 
 // Of the count that the plan answers with.
 PlanFile plan_file(const Asked& asked, const Inputs& inputs, const PlanResult& result);

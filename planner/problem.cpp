@@ -4,6 +4,7 @@
 
 #include <charconv>
 
+#include "costmodel/program/routing.hpp"
 #include "topology/check.hpp"
 
 namespace tw {
@@ -35,10 +36,11 @@ EvaluatorSettings settings_of(const Asked& asked, const Cluster& cluster, const 
                                    to_string(cluster.device.memory), cluster.gpu));
   }
   constexpr double kMostLoad = 4096;
-  if (asked.expert_load.empty())
+  if (asked.expert_load.empty() || asked.expert_load == kFreshRouters)
     out.routing.likeness = calibration.likeness();
   else
     out.routing.max_over_mean = decimal("--expert-load", asked.expert_load, 1, kMostLoad);
+  if (asked.expert_load == kFreshRouters && out.routing.likeness == 0) out.routing.likeness = kFreshLikeness;
   if (!asked.capacity_factor.empty()) {
     out.routing.capacity_factor = decimal("--capacity-factor", asked.capacity_factor, 0.01, kMostLoad);
   }

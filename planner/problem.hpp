@@ -16,11 +16,13 @@ class App;
 
 namespace tw {
 
+inline constexpr std::string_view kFreshRouters = "fresh";  // --expert-load: nothing has taught them
+
 // Options as typed; empty: left out.
 struct Asked {
   std::string model, cluster, global_batch, seq;
   std::string calibration, framework = "megatron", precision = "bf16", headroom = "1 GiB";
-  std::string expert_load, capacity_factor;
+  std::string expert_load, capacity_factor;  // a number, or fresh
   std::string json;
   bool quiet = false;
 };

@@ -88,6 +88,7 @@ void refit(CalibrationFile& file, const std::string& scenarios) {
   fit_kernels(file, overlaid(*rows(inputs.kernels).kernels, own.kernels));
   fit_mixes(file, own.kernels);
   fit_beside(file, own.kernels);
+  fit_handover(file, own.kernels);
   fit_links(file, *rows(inputs.collectives).collectives, *rows(inputs.published).collectives);
   std::string source = "measured: medians of bursts of";
   for (const std::string& name : *inputs.logs) source += " scenarios/" + name;

@@ -37,6 +37,8 @@ void fit_kernels(CalibrationFile& file, const std::vector<KernelRow>& rows);
 void fit_mixes(CalibrationFile& file, const std::vector<KernelRow>& rows);
 // What collectives and compute cost each other, where rows say.
 void fit_beside(CalibrationFile& file, const std::vector<KernelRow>& rows);
+// What an exchange costs inside a step, where rows say.
+void fit_handover(CalibrationFile& file, const std::vector<KernelRow>& rows);
 void fit_links(CalibrationFile& file, const std::vector<CollectiveRow>& measured,
                const std::vector<CollectiveRow>& published);
 // Groups of the very shape that `rows` have: inside a node, or a rank on each.

@@ -60,10 +60,11 @@ struct ScanWork {
   Flops flops;
   Bytes bytes;
 };
-struct CollectiveWork {
+struct CollectiveWork {  // copied: bytes that kernels around it read and write on its stream
   Collective kind = Collective::all_reduce;
   GroupKey group;
   Bytes bytes;  // the whole buffer, as Calibration::collective counts it
+  Bytes copied{};
 };
 // Routed tokens between the ranks of ep: what one rank sends if all experts are drawn equally.
 struct DispatchWork {

@@ -60,6 +60,11 @@ Measured measured_of(const JsonView& file, std::int64_t warm_up) {
   return out;
 }
 
+// Of AdamW, falling as the width rises (Yang et al. 2022, arXiv 2203.03466, table 3): ours is tuned at 512.
+double learning_rate(const Model& model) {
+  return 1e-3 * std::min(1.0, 512.0 / static_cast<double>(model.hidden));
+}
+
 class Runs {
  public:
   Runs(const ConfirmSettings& settings, const PlanFile& plan, const Inputs& inputs,
@@ -67,6 +72,7 @@ class Runs {
       : settings_(settings),
         plan_(plan),
         on_gpus_(inputs.cluster.device.architecture != "cpu"),
+        learning_rate_(learning_rate(inputs.model)),
         machine_(inputs.calibration.machine()),
         progress_(progress) {}
 
@@ -79,8 +85,8 @@ class Runs {
           plan_.framework.given, std::string("--layout"), plan_.layouts[index].layout,
           std::string("--global-batch"), std::to_string(plan_.global_batch), std::string("--seq"),
           std::to_string(plan_.seq), std::string("--steps"),
-          std::to_string(settings_.steps + settings_.warm_up), std::string("--json"), result,
-          std::string("--status"), status})
+          std::to_string(settings_.steps + settings_.warm_up), std::string("--learning-rate"),
+          fmt::format("{}", learning_rate_), std::string("--json"), result, std::string("--status"), status})
       argv.push_back(each);
     if (!machine_.empty()) argv.insert(argv.end(), {"--machine", machine_});
     if (!settings_.data.empty()) argv.insert(argv.end(), {"--data", settings_.data});
@@ -116,6 +122,7 @@ class Runs {
   const ConfirmSettings& settings_;
   const PlanFile& plan_;
   bool on_gpus_;
+  double learning_rate_;
   std::string machine_;  // that the calibration was measured on; empty: any
   const std::function<void(const std::string&)>& progress_;
   Scratch scratch_;
@@ -184,8 +191,9 @@ Confirmed::Order Confirmed::order() const {
       ++out.pairs;
       if (!a.told_apart(b)) continue;
       ++out.told_apart;
-      counts += validate::count_pairs(std::array{a.predicted.cost.step_seconds, b.predicted.cost.step_seconds},
-                                      std::array{a.measured->median_s, b.measured->median_s});
+      counts +=
+          validate::count_pairs(std::array{a.predicted.cost.step_seconds, b.predicted.cost.step_seconds},
+                                std::array{a.measured->median_s, b.measured->median_s});
     }
   }
   out.kendall_tau = validate::kendall_tau(counts);
