@@ -184,20 +184,20 @@ void DeviceOperations::ring(DeviceCall& call) {
   const std::size_t n = ring_.size(), index = view_.index_in(ring_);
   const DeviceHandle& rows = call.reads[0];
   const std::int64_t width = 2 * key_width(call.io.heads);
-  gpu_.lanes.await(rows->ready);
+  read(rows);
   DeviceHandle blocks = tensor(static_cast<std::int64_t>(n - 1) * rows_, width);
   Block own = gpu_.memory.take(rows_ * width * 2);
   std::vector<std::int64_t> out(n, 0), in(n, 0);
   out[(index + 1) % n] = in[(index + n - 1) % n] = own.bytes();
+  gpu::copy_rows({rows_, width * 2, rows->width * 2, width * 2}, rows->at(query_width(call.io.heads)),
+                 own.data(), compute());
   const void* passed = own.data();
   for (std::int64_t hop = 1; hop < static_cast<std::int64_t>(n); ++hop) {
     void* to = block_of(*blocks, hop, rows_);
-    blocks->hops.push_back(on_network({&rows->block, &own, &blocks->block}, [&](gpu::Stream stream) {
-      if (hop == 1)
-        gpu::copy_rows({rows_, width * 2, rows->width * 2, width * 2}, rows->at(query_width(call.io.heads)),
-                       own.data(), stream);
+    blocks->hops.push_back(on_network({&own, &blocks->block}, [&](gpu::Stream stream) {
       peers(ring_).all_to_all({{{passed, out, to, in}}}, stream);
     }));
+    if (hop == 1) gpu_.lanes.follow(Lanes::kNetwork);  // before attention takes the whole GPU
     passed = to;
   }
   call.writes[0] = std::move(blocks);
