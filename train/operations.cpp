@@ -22,69 +22,8 @@ std::int64_t Operations<T>::state_bytes() const {
 }
 
 template <class T>
-void Operations<T>::run(Call& call) {
-  switch (call.io.what) {
-    case Operator::norm:
-      return norm(call);
-    case Operator::head_norm:
-      return head_norm(call);
-    case Operator::rotate:
-      return rotate(call);
-    case Operator::linear:
-      return linear(call);
-    case Operator::activation:
-      return activation(call);
-    case Operator::attention:
-      return attention(call);
-    case Operator::ring:
-      return ring(call);
-    case Operator::ring_return:
-      return ring_return(call);
-    case Operator::add:
-    case Operator::sum:
-      return add(call);
-    case Operator::convert:
-      return convert(call);
-    case Operator::spread_heads:
-      return spread_heads(call, !call.backward());
-    case Operator::gather_heads:
-      return spread_heads(call, call.backward());
-    case Operator::embed:
-      return embed(call);
-    case Operator::score:
-      return score(call);
-    case Operator::merge_scores:
-      return merge_scores(call);
-    case Operator::choose:
-      return choose(call);
-    case Operator::balance:
-      return balance(call);
-    case Operator::permute:
-      return permute(call);
-    case Operator::dispatch:
-      return dispatch(call, !call.backward());
-    case Operator::combine:
-      return dispatch(call, call.backward());
-    case Operator::sort:
-      return sort(call, !call.backward());
-    case Operator::unsort:
-      return sort(call, call.backward());
-    case Operator::unpermute:
-      return unpermute(call);
-    case Operator::wait:
-      return;
-  }
-}
-
-template <class T>
 typename Operations<T>::Parameter Operations<T>::parameter(const Call& call) {
-  const bool tied = call.io.weight < 0;
-  UnitState<T>& holder = state(tied ? view_.program().tied_unit(view_.stage()) : call.unit);
-  const auto index = tied ? std::size_t{0} : static_cast<std::size_t>(call.io.weight);
-  const Unit::Kind kind = view_.units()[static_cast<std::size_t>(call.unit)].kind;
-  const bool reads = reads_weight(call.io, kind), writes = writes_weight_gradient(call.io, kind);
-  return {reads ? holder.weight(index) : nullptr, writes ? holder.gradient(index) : nullptr,
-          &holder.flat().weight(index)};
+  return parameter_of<Parameter>(*this, weight_use(view_, call.io, call.unit));
 }
 
 template <class T>
@@ -204,13 +143,8 @@ cpu::SoftmaxPart<A>* parts_in(std::vector<A>& sums) {
 template <class T>
 void Operations<T>::score(Call& call) {
   Tensor<T>& logits = *call.reads[0];
-  // The head's own table comes last in its weights; a tied one is the embedding's.
-  Operands table = call.io;
-  table.weight = static_cast<std::int16_t>(call.work.weights.size()) - 1;
-  if (call.work.weights.size() == 1) table.weight = -1;
-  const bool tied = table.weight < 0;
-  const FlatUnit& flat = state(tied ? view_.program().tied_unit(view_.stage()) : call.unit).flat();
-  const std::int64_t first = flat.weight(tied ? 0 : static_cast<std::size_t>(table.weight)).part.row[0].first;
+  const WeightUse table = head_table(view_, call.work, call.unit);
+  const std::int64_t first = state(table.unit).flat().weight(table.index).part.row[0].first;
   const cpu::VocabularyRange range{logits.rows, first, logits.width, view_.model().vocab};
   const std::vector<std::int32_t> targets = tokens(call, 1);
   if (!call.backward()) {

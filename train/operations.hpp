@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernels/backend/messages.hpp"
+#include "train/operators.hpp"
 #include "train/states.hpp"
 #include "train/tensor.hpp"
 
@@ -35,7 +36,7 @@ class Operations {
   using Call = OpCall<T>;
   Operations(const View& view, Messages& messages, const Settings& settings, const Data& data);
 
-  void run(Call& call);
+  void run(Call& call) { perform(*this, call); }
   void forget(std::int32_t unit, std::int32_t microbatch) { routes_.erase({unit, microbatch}); }
 
   std::int64_t state_bytes() const;
@@ -48,6 +49,8 @@ class Operations {
   std::int64_t step = 0;  // of the whole run: which sequences are read
 
  protected:
+  template <class O, class C>
+  friend void perform(O& does, C& call);
   struct Parameter {
     const T* value;
     Sum* gradient;

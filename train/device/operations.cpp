@@ -110,68 +110,8 @@ Ticket DeviceOperations::on_network(std::initializer_list<Block*> blocks,
   return ticket;
 }
 
-void DeviceOperations::run_now(DeviceCall& call) {
-  switch (call.io.what) {
-    case Operator::norm:
-      return norm(call);
-    case Operator::head_norm:
-      return head_norm(call);
-    case Operator::rotate:
-      return rotate(call);
-    case Operator::linear:
-      return linear(call);
-    case Operator::activation:
-      return activation(call);
-    case Operator::attention:
-      return attention(call);
-    case Operator::add:
-    case Operator::sum:
-      return add(call);
-    case Operator::convert:
-      return convert(call);
-    case Operator::spread_heads:
-      return spread_heads(call, !call.backward());
-    case Operator::gather_heads:
-      return spread_heads(call, call.backward());
-    case Operator::embed:
-      return embed(call);
-    case Operator::score:
-      return score(call);
-    case Operator::merge_scores:
-      return merge_scores(call);
-    case Operator::choose:
-      return choose(call);
-    case Operator::balance:
-      return balance(call);
-    case Operator::permute:
-      return permute(call);
-    case Operator::dispatch:
-      return dispatch(call, !call.backward());
-    case Operator::combine:
-      return dispatch(call, call.backward());
-    case Operator::sort:
-      return sort(call, !call.backward());
-    case Operator::unsort:
-      return sort(call, call.backward());
-    case Operator::unpermute:
-      return unpermute(call);
-    case Operator::ring:
-      return ring(call);
-    case Operator::ring_return:
-      return ring_return(call);
-    case Operator::wait:
-      return;
-  }
-}
-
 DeviceOperations::Parameter DeviceOperations::parameter(const DeviceCall& call) {
-  const bool tied = call.io.weight < 0;
-  DeviceUnit& holder = state(tied ? view_.program().tied_unit(view_.stage()) : call.unit);
-  const auto index = tied ? std::size_t{0} : static_cast<std::size_t>(call.io.weight);
-  const Unit::Kind kind = view_.units()[static_cast<std::size_t>(call.unit)].kind;
-  const bool reads = reads_weight(call.io, kind), writes = writes_weight_gradient(call.io, kind);
-  return {reads ? holder.weight(index) : nullptr, writes ? holder.gradient(index) : nullptr,
-          &holder.flat().weight(index)};
+  return parameter_of<Parameter>(*this, weight_use(view_, call.io, call.unit));
 }
 
 void DeviceOperations::norm(DeviceCall& call) {
@@ -279,10 +219,8 @@ void DeviceOperations::embed(DeviceCall& call) {
 
 void DeviceOperations::score(DeviceCall& call) {
   DeviceHandle& logits = call.reads[0];
-  // The head's own table comes last in its weights; a tied one is the embedding's.
-  const bool tied = call.work.weights.size() == 1;
-  const FlatUnit& flat = state(tied ? view_.program().tied_unit(view_.stage()) : call.unit).flat();
-  const Extent& rows = flat.weight(tied ? 0 : call.work.weights.size() - 1).part.row[0];
+  const WeightUse table = head_table(view_, call.work, call.unit);
+  const Extent& rows = state(table.unit).flat().weight(table.index).part.row[0];
   const std::int64_t real = std::clamp<std::int64_t>(view_.model().vocab - rows.first, 0, logits->width);
   const gpu::VocabularyPart part{logits->rows, logits->width, rows.first, real};
   const double scale = 1.0 / static_cast<double>(view_.global_batch() * view_.seq());

@@ -14,6 +14,7 @@
 #include "train/device/seen.hpp"
 #include "train/device/states.hpp"
 #include "train/device/tensor.hpp"
+#include "train/operators.hpp"
 
 namespace tw::train {
 
@@ -71,6 +72,8 @@ class DeviceOperations {
   std::int64_t step = 0;
 
  private:
+  template <class O, class C>
+  friend void perform(O& does, C& call);
   struct Parameter {
     const void* value;
     float* gradient;
@@ -90,7 +93,7 @@ class DeviceOperations {
   const std::int32_t* tokens(const DeviceCall& call, bool targets) const;
   const std::int32_t* sequences(std::int64_t rows) const;
 
-  void run_now(DeviceCall& call);
+  void run_now(DeviceCall& call) { perform(*this, call); }
   void join(DeviceCall& call);
   void norm_and_rope(DeviceCall& call);
   void add_and_norm(DeviceCall& call);
