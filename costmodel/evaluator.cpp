@@ -1,6 +1,7 @@
 #include "costmodel/evaluator.hpp"
 #include "costmodel/program/routing.hpp"
 
+#include <cmath>
 #include <unordered_map>
 
 namespace tw {
@@ -135,11 +136,19 @@ Cost Evaluator::cost(const Layout& layout, std::vector<StageDetail>& stages) {
   return step_cost(cache_->context, chain(layout), &stages);
 }
 // Memory before time: links are priced only for layouts that fit.
-Cost Evaluator::cost_if_fits(const Layout& layout) {
+Cost Evaluator::cost_if_fits(const Layout& layout, double at_most) {
   const Chain known = chain(layout, false);
   const bool priced = known.pass->priced && known.state->priced && (!known.plain || known.plain->priced);
-  const Cost cost = tw::cost_if_fits(cache_->context, known);
-  return priced || !cost.fits ? cost : tw::cost_if_fits(cache_->context, chain(layout));
+  Cost cost = tw::cost_if_fits(cache_->context, known);
+  if (priced || !cost.fits) return cost;
+  if (std::isfinite(at_most)) {
+    cache_->pass(pass_key(layout), true);
+    if (step_floor(cache_->context, known) > at_most) {
+      cost.step_seconds = std::numeric_limits<double>::infinity();
+      return cost;
+    }
+  }
+  return tw::cost_if_fits(cache_->context, chain(layout));
 }
 const StepContext& Evaluator::context() const {
   return cache_->context;

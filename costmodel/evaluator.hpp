@@ -2,6 +2,7 @@
 // (model, batch, cluster, calibration, profile); it is not shared between threads.
 #pragma once
 
+#include <limits>
 #include <memory>
 
 #include "costmodel/step.hpp"
@@ -23,8 +24,9 @@ class Evaluator {
   // The layout must be legal for the job.
   Cost cost(const Layout& layout);
   Cost cost(const Layout& layout, std::vector<StageDetail>& stages);
-  // Memory before time: where the layout does not fit, its time stays zero.
-  Cost cost_if_fits(const Layout& layout);
+  // Memory before time: where the layout does not fit, its time stays zero; where it is surely slower than
+  // `at_most` seconds, its time is infinite.
+  Cost cost_if_fits(const Layout& layout, double at_most = std::numeric_limits<double>::infinity());
   const StepContext& context() const;
   // The cached links, for op lists and explanations.
   // Unpriced links know bytes alone.

@@ -51,6 +51,10 @@ void each_part_of_stage(const StepContext& context, const Chain& chain, std::int
 
 // Memory before time: where the layout does not fit, its time stays zero. For searches.
 Cost cost_if_fits(const StepContext& context, const Chain& chain);
+// No schedule ends sooner: every micro-batch passes every layer, and some stage does the mean of that work
+// or more (derived). Reads the priced pass alone; 0 where the bound does not hold (DualPipe hides work,
+// full:N prices two passes).
+double step_floor(const StepContext& context, const Chain& chain);
 Cost step_cost(const StepContext& context, const Chain& chain, std::vector<StageDetail>* stages = nullptr);
 
 }  // namespace tw

@@ -10,6 +10,7 @@
 #include "costmodel/profile.hpp"
 #include "costmodel/schedules/schedule.hpp"
 #include "planner/command.hpp"
+#include "planner/size/runs.hpp"
 #include "reports/text.hpp"
 #include "topology/check.hpp"
 #include "topology/registry.hpp"
@@ -171,12 +172,44 @@ Listing terms() {
   return out;
 }
 
+Listing runs() {
+  Listing out{{left("name"),
+               left("model"),
+               left("GPU"),
+               {"GPUs"},
+               {"GPU-hours"},
+               {"interruptions"},
+               left("what it is", 1)},
+              {}};
+  for (const std::string& name : scenario_names("runs")) {
+    const PublishedRun run = load_run(name);
+    out.rows.push_back({name, run.model, run.gpu, count_text(run.gpus),
+                        run.gpu_hours ? hours_text(*run.gpu_hours) : "-",
+                        run.interruptions ? std::to_string(*run.interruptions) : "-", run.title});
+  }
+  return out;
+}
+
+Listing operations() {
+  Listing out{
+      {left("name"), {"hours between failures of a GPU"}, {"detection"}, {"restart"}, left("what it is", 1)},
+      {}};
+  for (const std::string& name : scenario_names("operations")) {
+    const Operations o = load_operations(name);
+    out.rows.push_back({name, hours_text(in_hours(mtbf_per_gpu(load_run(o.failures_of)))),
+                        to_string(o.detect), to_string(o.restart), o.title});
+  }
+  return out;
+}
+
 constexpr ListKind kKinds[] = {
     {"models", "Hugging Face configs that ship, with their parameters", models},
     {"clusters", "clusters that ship; name:GPUS resizes one", clusters},
     {"gpus", "GPUs with memory, peaks and links from their data sheets", gpus},
     {"frameworks", "whose kernels and memory are priced, and what each can run", frameworks},
     {"calibrations", "what kernels and links cost, and where the numbers come from", calibrations},
+    {"runs", "published training runs that results are held beside", runs},
+    {"operations", "how clusters fail and restart", operations},
     {"schedules", "pipeline schedules", [] { return registry(all_schedules()); }},
     {"collectives", "algorithms of collectives", [] { return registry(all_collectives()); }},
     {"blocks", "parts of a layer that the cost model knows", [] { return registry(all_blocks()); }},

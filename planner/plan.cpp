@@ -41,7 +41,7 @@ CountResult plan_one(const Inputs& inputs, const PlanSettings& settings, std::in
   question = question_of(problem);
   const SearchSpace space = space_of(problem, settings.fixed);
   Progress progress(settings.progress, fmt::format("{} GPUs", gpus));
-  const SearchResult found = search(problem, space, settings.top, progress.report());
+  const SearchResult found = search(problem, space, {.top = settings.top}, progress.report());
   Evaluator evaluator(problem.job, problem.machine, inputs.settings);
   CountResult out;
   out.gpus = gpus, out.searched = found.searched, out.near_misses = found.near_misses;

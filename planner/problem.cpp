@@ -101,7 +101,7 @@ Problem::Problem(const Inputs& in, std::int32_t gpus)
     : inputs(in),
       cluster(resized(in.cluster, gpus)),
       fabric(cluster),
-      job{&in.model, in.global_batch, in.seq, gpus},
+      job{&in.model, in.global_batch, in.seq, gpus, in.training},
       machine{&cluster, &fabric, &in.calibration, &in.profile} {}
 
 Question question_of(const Problem& problem) {

@@ -38,6 +38,7 @@ struct Inputs {
   Precision precision = Precision::bf16;
   bool any_framework = false;  // what the profile cannot run is searched too
   EvaluatorSettings settings;
+  Training training = {};  // what a job file says of the phase
 };
 Inputs load_inputs(const Asked& asked);
 

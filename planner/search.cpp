@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 #include "planner/near_miss.hpp"
 #include "planner/smallest.hpp"
@@ -41,12 +42,13 @@ EvaluatorSettings with_small_cache(EvaluatorSettings settings) {
 
 class Search {
  public:
-  Search(const Problem& problem, const SearchSpace& space, std::size_t top)
+  Search(const Problem& problem, const SearchSpace& space, const Wanted& wanted)
       : problem_(problem),
         space_(space),
+        quick_(wanted.quick),
         evaluator_(problem.job, problem.machine, with_small_cache(problem.inputs.settings)),
         limit_(evaluator_.context().limit.count),
-        best_(top),
+        best_(wanted.top),
         nearest_(kNearMisses),
         fast_misses_(kNearMisses) {}
 
@@ -65,7 +67,8 @@ class Search {
     out.searched.legal = counts.legal;
     if (counts.legal == 0) out.nothing_legal = why_nothing_is_legal(space_, problem_.job, counts);
     out.searched.evaluated = evaluated_;
-    out.searched.refused_by_memory = out.searched.legal - evaluated_;
+    out.searched.pruned_by_bound = pruned_;
+    out.searched.refused_by_memory = out.searched.legal - evaluated_ - pruned_;
     out.searched.proven = true;
     out.best = best_.take();
     out.near_misses = near_misses(out.best);
@@ -78,9 +81,14 @@ class Search {
   using Key = std::pair<double, std::int64_t>;
 
   void look_at(const Layout& layout) {
-    const Cost cost = evaluator_.cost_if_fits(layout);
+    const Key* bound = quick_ ? best_.bound() : nullptr;
+    const Cost cost = bound ? evaluator_.cost_if_fits(layout, bound->first) : evaluator_.cost_if_fits(layout);
     const std::int64_t peak = cost.memory.total();
     if (!cost.fits) return refuse(layout, peak - limit_);
+    if (std::isinf(cost.step_seconds)) {
+      ++pruned_;
+      return;
+    }
     ++evaluated_;
     const Key key{cost.step_seconds, peak};
     if (best_.wants(key)) best_.add(key, {layout, cost});
@@ -88,7 +96,7 @@ class Search {
 
   void refuse(const Layout& layout, std::int64_t over) {
     if (nearest_.wants(over)) nearest_.add(over, layout);
-    if (static_cast<double>(over) > kLittleOver * static_cast<double>(limit_)) return;
+    if (quick_ || static_cast<double>(over) > kLittleOver * static_cast<double>(limit_)) return;
     const Key key{evaluator_.cost(layout).step_seconds, over};
     if (fast_misses_.wants(key)) fast_misses_.add(key, layout);
   }
@@ -106,19 +114,20 @@ class Search {
 
   const Problem& problem_;
   const SearchSpace& space_;
+  bool quick_;
   Evaluator evaluator_;
   std::int64_t limit_;
   Smallest<Key, RankedLayout> best_;
   Smallest<std::int64_t, Layout> nearest_;
   Smallest<Key, Layout> fast_misses_;
-  std::int64_t evaluated_ = 0;
+  std::int64_t evaluated_ = 0, pruned_ = 0;
 };
 
 }  // namespace
 
-SearchResult search(const Problem& problem, const SearchSpace& space, std::size_t top,
+SearchResult search(const Problem& problem, const SearchSpace& space, const Wanted& wanted,
                     const ProgressReport& report) {
-  return Search(problem, space, top).run(report);
+  return Search(problem, space, wanted).run(report);
 }
 
 }  // namespace tw

@@ -24,7 +24,14 @@ struct SearchResult {
 // Called now and then with the share of the space that is done, 0 to 1.
 using ProgressReport = std::function<void(double share)>;
 
-SearchResult search(const Problem& problem, const SearchSpace& space, std::size_t top,
+// What to look for. Quick: layouts whose lower bound lies above the best are not priced, and near misses
+// are looked for only where nothing fits; the best are the same.
+struct Wanted {
+  std::size_t top = 10;
+  bool quick = false;
+};
+
+SearchResult search(const Problem& problem, const SearchSpace& space, const Wanted& wanted,
                     const ProgressReport& report);
 
 }  // namespace tw

@@ -14,6 +14,8 @@ class Smallest {
   explicit Smallest(std::size_t most) : most_(most) {}
 
   bool wants(const Key& key) const { return most_ > 0 && (kept_.size() < most_ || key < kept_.back().first); }
+  // The largest that is kept, once as many are: nothing above it is wanted. Else nullptr.
+  const Key* bound() const { return most_ > 0 && kept_.size() == most_ ? &kept_.back().first : nullptr; }
   // Only what it wants.
   void add(const Key& key, Entry entry) {
     const auto at = std::upper_bound(kept_.begin(), kept_.end(), key,

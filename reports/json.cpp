@@ -1,5 +1,7 @@
 #include "reports/json.hpp"
 
+#include "reports/json_parts.hpp"
+
 namespace tw {
 namespace {
 
@@ -52,6 +54,8 @@ Json stages_json(const std::vector<StageDetail>& stages) {
   return out;
 }
 
+}  // namespace
+
 void add_question(Json& out, const Question& q) {
   out.set("model", q.model).set("cluster", q.cluster).set("gpus", q.gpus).set("calibration", q.calibration);
   out.set("calibration_source", q.calibration_source);
@@ -84,6 +88,8 @@ Json searched_json(const Searched& s) {
       .set("proven", s.proven);
 }
 
+namespace {
+
 Json behind_json(const Comparison& c) {
   Json terms = Json::array();
   for (const TermDifference& term : c.terms) {
@@ -110,12 +116,14 @@ Json layouts_json(const Question& question, const CountResult& count) {
   return out;
 }
 
-Json near_misses_json(const CountResult& count) {
+}  // namespace
+
+Json near_misses_json(const std::vector<NearMiss>& misses, Bytes limit) {
   Json out = Json::array();
-  for (const NearMiss& miss : count.near_misses) {
+  for (const NearMiss& miss : misses) {
     out.push(Json::object()
                  .set("layout", to_string(miss.layout))
-                 .set("reasons", reasons_json(miss.cost, count.limit))
+                 .set("reasons", reasons_json(miss.cost, limit))
                  .set("memory_gib", memory_json(miss.cost.memory))
                  .set("step_time_s", miss.cost.step_seconds)
                  .set("fits_with", miss.remedy.empty() ? Json() : Json(miss.remedy))
@@ -124,10 +132,13 @@ Json near_misses_json(const CountResult& count) {
   return out;
 }
 
+namespace {
+
 Json count_json(const Question& question, const CountResult& count) {
   Json out = Json::object().set("gpus", count.gpus).set("searched", searched_json(count.searched));
   if (!count.best.empty()) out.set("step_time_s", count.best.front().cost.step_seconds);
-  return out.set("layouts", layouts_json(question, count)).set("nearest_misses", near_misses_json(count));
+  return out.set("layouts", layouts_json(question, count))
+      .set("nearest_misses", near_misses_json(count.near_misses, count.limit));
 }
 
 }  // namespace
@@ -149,7 +160,7 @@ Json to_json(const PlanResult& result) {
   add_question(out, question);
   out.set("objective", result.objective).set("fixed", result.fixed).set("feasible", !answer.best.empty());
   out.set("searched", searched_json(answer.searched)).set("layouts", layouts_json(question, answer));
-  out.set("nearest_misses", near_misses_json(answer));
+  out.set("nearest_misses", near_misses_json(answer.near_misses, answer.limit));
   if (!answer.nothing_legal.empty()) out.set("nothing_legal", answer.nothing_legal);
   if (result.counts.size() < 2) return out;
   Json counts = Json::array();

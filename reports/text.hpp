@@ -16,5 +16,10 @@ std::string to_text(const PlanResult& result, const Terminal& terminal, bool qui
 std::string seconds_text(double seconds);
 std::string gib_text(std::int64_t bytes);
 std::string count_text(std::int64_t count);
+// "54.3 days", "13.2 h"; "5.33 M USD", "278,634 USD", "12.34 USD"; "2.664 M", "12,345"; "14.8T", "500M".
+std::string days_text(Seconds time);
+std::string dollars_text(Dollars dollars);
+std::string hours_text(double gpu_hours);
+std::string tokens_text(std::int64_t tokens);
 
 }  // namespace tw

@@ -80,6 +80,7 @@ struct Cluster {
   NetworkSpec network;
   std::string calibration;  // a name in scenarios/calibrations
   Defaulted<std::vector<Fault>> faults;
+  Defaulted<BytesPerSec> storage_per_node;  // checkpoint writes of the whole job, per node; zero: not stated
   std::string source;
   // Filled by load_cluster, not part of the file:
   std::string name;
@@ -91,7 +92,7 @@ struct Cluster {
   std::int32_t leaves_per_pod() const { return network.rails ? node.nics : 1; }
   friend bool operator==(const Cluster&, const Cluster&) = default;
 };
-TW_DESCRIBE(Cluster, title, gpu, gpus, node, network, calibration, faults, source);
+TW_DESCRIBE(Cluster, title, gpu, gpus, node, network, calibration, faults, storage_per_node, source);
 
 // A file, a name in scenarios/clusters, or either with ":GPUS" to resize it.
 Cluster load_cluster(std::string_view spec);

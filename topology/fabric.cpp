@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
+#include <mutex>
 #include <tuple>
 
 #include "topology/check.hpp"
@@ -77,6 +79,8 @@ struct Fabric::State {
   bool rails, mesh;
   Seconds nic_latency, switch_latency;
   NodeRates full_load;  // every rank sends: what most queries ask
+  std::mutex seen_mutex;
+  std::map<std::vector<GroupAxis>, GroupLinks> seen;  // of axes that no boundary cuts evenly
   double lowest_same_pod = 0, lowest_cross_pod = 0, lowest_nvlink = 0, lowest_host = 0;
 
   explicit State(const Cluster& cluster);
@@ -270,17 +274,21 @@ Fabric::~Fabric() = default;
 Fabric::Fabric(Fabric&&) noexcept = default;
 
 GroupLinks Fabric::links(std::span<const GroupAxis> axes) const {
-  const State& s = *state_;
+  State& s = *state_;
   check_axes(axes, s.ranks);
   const auto on_nodes = shape_on_blocks(axes, s.gpus);
   const auto on_pods = s.rates.uplink.empty() ? std::optional(BlockShape{})
                                               : shape_on_blocks(axes, std::int64_t{s.gpus} * s.nodes_per_pod);
   if (on_nodes && on_pods) return s.regular(axes, *on_nodes, on_pods->blocks > 1);
+  const std::lock_guard lock(s.seen_mutex);
+  const auto [at, is_new] = s.seen.try_emplace(std::vector(axes.begin(), axes.end()));
+  if (!is_new) return at->second;
   const std::vector<Rank> members = members_of_all(axes, s.ranks);
   std::size_t size = 1;
   for (const GroupAxis& axis : axes) size *= index(axis.size);
-  return s.slowest(members.size() / size,
-                   [&](std::size_t i) { return std::span(members).subspan(i * size, size); });
+  at->second = s.slowest(members.size() / size,
+                         [&](std::size_t i) { return std::span(members).subspan(i * size, size); });
+  return at->second;
 }
 
 GroupLinks Fabric::links(std::span<const std::vector<Rank>> groups) const {

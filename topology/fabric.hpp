@@ -30,7 +30,7 @@ struct GroupLinks {
 struct GroupAxis {
   std::int32_t size = 1;
   std::int32_t stride = 1;
-  friend bool operator==(const GroupAxis&, const GroupAxis&) = default;
+  friend auto operator<=>(const GroupAxis&, const GroupAxis&) = default;
 };
 
 class Fabric {
@@ -45,7 +45,8 @@ class Fabric {
   GroupLinks links(std::span<const std::vector<Rank>> groups) const;
   // The same for the group spanned by these axes and its translates, which partition the ranks:
   // strides rise, each a multiple of the size * stride before it, the last of which divides the
-  // ranks. Tens of nanoseconds where node and pod boundaries cut the axes evenly.
+  // ranks. Tens of nanoseconds where node and pod boundaries cut the axes evenly; elsewhere
+  // every group is looked at, once for the same axes. Safe from several threads.
   GroupLinks links(std::span<const GroupAxis> axes) const;
   // Between two ranks, while every rank of both nodes sends to a like partner: a pipeline's hop.
   GroupLinks path(Rank from, Rank to) const;

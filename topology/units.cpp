@@ -198,6 +198,24 @@ double in_ms(Seconds seconds) {
 double in_us(Seconds seconds) {
   return seconds.value * 1e6;
 }
+double in_minutes(Seconds seconds) {
+  return seconds.value / 60;
+}
+double in_hours(Seconds seconds) {
+  return seconds.value / 3600;
+}
+double in_days(Seconds seconds) {
+  return seconds.value / 86400;
+}
+double in_mwh(Joules energy) {
+  return energy.value / 3600e6;
+}
+double in_usd_per_hour(DollarsPerSec price) {
+  return price.value * 3600;
+}
+double in_millions(double count) {
+  return count / 1e6;
+}
 double in_tflops(FlopsPerSec rate) {
   return rate.value / 1e12;
 }

@@ -54,6 +54,7 @@ using FlopsPerSec = Quantity<0, 1, -1>;
 using Dollars = Quantity<0, 0, 0, 1>;
 using DollarsPerSec = Quantity<0, 0, -1, 1>;
 using Watts = Quantity<0, 0, -1, 0, 1>;
+using Joules = Quantity<0, 0, 0, 0, 1>;
 
 // An exact number of bytes. Dividing gives a double, or a time by a rate.
 struct Bytes {
@@ -97,6 +98,12 @@ Parsed<std::int64_t> parse_count(std::string_view text, std::string_view unit);
 double in_gib(Bytes bytes);
 double in_ms(Seconds seconds);
 double in_us(Seconds seconds);
+double in_minutes(Seconds seconds);
+double in_hours(Seconds seconds);
+double in_days(Seconds seconds);
+double in_mwh(Joules energy);  // megawatt-hours
+double in_usd_per_hour(DollarsPerSec price);
+double in_millions(double count);
 double in_tflops(FlopsPerSec rate);
 double in_gbps(BytesPerSec rate);  // GB/s, 10^9
 Bytes gib(double count);

@@ -62,7 +62,7 @@ TEST_P(PlanOf, TheFirstIsTheFastestOfAllThatFit) {
   });
   ASSERT_GT(fitting, 0);
   ASSERT_LT(fitting, legal) << "nothing is refused: the case does not test memory";
-  const SearchResult found = search(problem, space, 5, {});
+  const SearchResult found = search(problem, space, {.top = 5}, {});
   ASSERT_EQ(found.best.size(), 5u);
   EXPECT_EQ(found.best.front().cost.step_seconds, fastest);
   EXPECT_EQ(found.searched.legal, legal);
@@ -73,11 +73,35 @@ TEST_P(PlanOf, TheFirstIsTheFastestOfAllThatFit) {
   }));
 }
 
+// The bound of the quick search lies below every step, so the best are the same.
+TEST_P(PlanOf, QuickSearchFindsTheSameBest) {
+  const Inputs inputs = inputs_for(GetParam());
+  const Problem problem(inputs, inputs.cluster.gpus);
+  const SearchSpace space = space_of(problem, GetParam().fixed);
+  Evaluator evaluator(problem.job, problem.machine, inputs.settings);
+  for_each_layout(space, problem.job, [&](const Layout& layout, Link) {
+    const Cost cost = evaluator.cost(layout);
+    ASSERT_LE(step_floor(evaluator.context(), evaluator.chain(layout)), cost.step_seconds)
+        << to_string(layout);
+  });
+  const SearchResult all = search(problem, space, {.top = 3}, {});
+  const SearchResult quick = search(problem, space, {.top = 3, .quick = true}, {});
+  ASSERT_EQ(quick.best.size(), all.best.size());
+  for (std::size_t i = 0; i < all.best.size(); ++i) {
+    EXPECT_EQ(to_string(quick.best[i].layout), to_string(all.best[i].layout));
+    EXPECT_EQ(quick.best[i].cost.step_seconds, all.best[i].cost.step_seconds);
+  }
+  const Searched& s = quick.searched;
+  EXPECT_GT(s.pruned_by_bound, 0);
+  EXPECT_EQ(s.evaluated + s.pruned_by_bound + s.refused_by_memory, s.legal);
+  EXPECT_EQ(s.refused_by_memory, all.searched.refused_by_memory);
+}
+
 TEST_P(PlanOf, NearMissesDoNotFitAndTheirRemediesDo) {
   const Inputs inputs = inputs_for(GetParam());
   const Problem problem(inputs, inputs.cluster.gpus);
   Evaluator plain(problem.job, problem.machine, inputs.settings);
-  const SearchResult found = search(problem, space_of(problem, GetParam().fixed), 1, {});
+  const SearchResult found = search(problem, space_of(problem, GetParam().fixed), {.top = 1}, {});
   for (const NearMiss& miss : found.near_misses) {
     EXPECT_FALSE(miss.cost.fits);
     EXPECT_LT(miss.cost.step_seconds, found.best.front().cost.step_seconds);
@@ -148,7 +172,7 @@ TEST(Plan, SaysWhyNothingIsLegal) {
   const Inputs inputs = inputs_of("llama-3.1-8b", "h100-sxm:8", 32, 4096);
   const Problem problem(inputs, 8);
   const auto why = [&](const std::string& fixed) {
-    return search(problem, space_of(problem, fixed), 1, {}).nothing_legal;
+    return search(problem, space_of(problem, fixed), {.top = 1}, {}).nothing_legal;
   };
   EXPECT_EQ(why("tp=2"), "");
   EXPECT_EQ(why("mb=3"), "global batch 32 not divisible by dp*mb 24");

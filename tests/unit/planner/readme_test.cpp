@@ -52,7 +52,7 @@ std::string without_wall_time(const std::string& line) {
 
 TEST(Readme, ExamplesPrintWhatItShows) {
   const std::vector<Example> examples = examples_of(read_file(TW_SOURCE_DIR "/README.md"));
-  ASSERT_EQ(examples.size(), 3u);
+  ASSERT_EQ(examples.size(), 4u);
   const Workspace workspace;
   for (const Example& example : examples) {
     const Ran ran = workspace.run(example.args);
