@@ -6,6 +6,7 @@
 
 #include "planner/options.hpp"
 #include "planner/plan.hpp"
+#include "planner/size/job_file.hpp"
 #include "planner/size/runs.hpp"
 #include "reports/text.hpp"
 #include "topology/check.hpp"
@@ -86,7 +87,12 @@ void add_options(CLI::App& app, SizeOptions& o) {
   const auto option = [&](const char* name, std::string& value, const char* help) {
     return text_option(app, name, value, help);
   };
+  for (const char* name : {"--global-batch", "--seq"}) app.get_option(name)->required(false);
   option("--tokens", o.tokens, "T: tokens to train on, such as 15T");
+  option("--job", o.job,
+         "J.json instead of --tokens, --global-batch and --seq: phases, each with tokens, seq, global_batch "
+         "and, "
+         "where they apply, ramp, documents and lora (see the README)");
   option("--gpus", o.gpus,
          "N: numbers of GPUs to size for: 64, 64,128,256, or 64..1024 for doublings; default: doublings of a "
          "node up to 16384");
@@ -104,11 +110,40 @@ void add_options(CLI::App& app, SizeOptions& o) {
   option("--fix", o.fixed, "keys of the layout that must have these values, such as tp=8,recompute=full");
 }
 
+namespace {
+
+// The flags are the job of one phase.
+std::vector<JobPhase> phases_of(const SizeOptions& o) {
+  const Asked& a = o.asked;
+  if (o.job.empty()) {
+    if (a.global_batch.empty()) fail("--global-batch", "is missing; give the sequences per step, or --job");
+    if (a.seq.empty()) fail("--seq", "is missing; give the tokens per sequence, or --job");
+    return {};
+  }
+  for (const auto& [option, text] : {std::pair{"--tokens", o.tokens},
+                                     std::pair{"--global-batch", a.global_batch}, std::pair{"--seq", a.seq}})
+    if (!text.empty()) fail(option, "stands in the job's file; leave it out beside --job");
+  return load_job(o.job);
+}
+
+// Of the job as a whole: its last phase stands for it.
+Asked asked_of(const SizeOptions& o, const std::vector<JobPhase>& phases) {
+  Asked out = o.asked;
+  if (phases.empty()) return out;
+  out.global_batch = std::to_string(phases.back().batches.back()),
+  out.seq = std::to_string(phases.back().seq);
+  return out;
+}
+
+}  // namespace
+
 SizeAsked load_size(const SizeOptions& o) {
-  SizeAsked out{load_inputs(o.asked), {}};
+  const std::vector<JobPhase> phases = phases_of(o);
+  SizeAsked out{load_inputs(asked_of(o, phases)), {}};
   SizeSettings& s = out.settings;
   const Inputs& in = out.inputs;
-  s.phases = {{"all", tokens_of(o.tokens), {in.global_batch}, in.seq, {}}};
+  s.phases = phases;
+  if (phases.empty()) s.phases = {{"all", tokens_of(o.tokens), {in.global_batch}, in.seq, {}}};
   s.gpus = o.gpus.empty() ? default_gpus(in.cluster) : parse_gpus(o.gpus);
   s.deadline = quantity<Seconds>("--deadline", o.deadline, "must be more than zero; leave it out for none");
   s.budget = quantity<Dollars>("--budget", o.budget, "must be more than zero; leave it out for none");

@@ -7,7 +7,7 @@ namespace tw {
 
 struct SizeOptions {
   Asked asked;
-  std::string tokens, gpus, fixed;
+  std::string tokens, job, gpus, fixed;
   std::string deadline, budget, price;
   std::string operations = "published", mtbf, detect, restart, storage_rate, repair, spares;
 };
