@@ -34,7 +34,7 @@ std::string hours_text(double gpu_hours) {
 std::string tokens_text(std::int64_t tokens) {
   const double millions = in_millions(static_cast<double>(tokens)), trillions = in_millions(millions);
   if (trillions >= 0.1) return fmt::format("{:.4g}T", trillions);
-  return millions >= 1 ? fmt::format("{:.6g}M", millions) : count_text(tokens);
+  return millions >= 1 ? fmt::format("{:.5g}M", millions) : count_text(tokens);
 }
 
 std::string gib_text(std::int64_t bytes) {

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "reports/size_result.hpp"
 #include "reports/text.hpp"
@@ -25,8 +26,15 @@ std::string question_text(const SizeResult& r) {
   return out + (r.fixed.empty() ? "" : ", fixed " + r.fixed);
 }
 
-const SizePart& last_part(const SizeRow& row) {
-  return row.phases.back().parts.back();
+// Where the job spends most of its time: the layout of a row.
+const SizePart& main_part(const SizeRow& row) {
+  const SizePart* longest = nullptr;
+  for (const SizePhase& phase : row.phases) {
+    for (const SizePart& part : phase.parts) {
+      if (!longest || part.time > longest->time) longest = &part;
+    }
+  }
+  return *longest;
 }
 
 std::string mark(const SizeResult& r, std::size_t i) {
@@ -37,7 +45,7 @@ std::string mark(const SizeResult& r, std::size_t i) {
 }
 
 std::vector<std::string> row_cells(const SizeRow& row) {
-  const SizePart& last = last_part(row);
+  const SizePart& last = main_part(row);
   return {count_text(row.gpus),
           std::to_string(row.spare_nodes),
           seconds_text(last.best.cost.step_seconds),
@@ -77,7 +85,7 @@ std::string rows_table(const SizeResult& r, int width) {
     cells[0] = count_text(row.gpus);
     if (!spares) cells.erase(cells.begin() + 1);
     cells.push_back(mark(r, i));
-    cells.push_back(row.why_not.empty() ? to_string(last_part(row).best.layout) : row.why_not);
+    cells.push_back(row.why_not.empty() ? to_string(main_part(row).best.layout) : row.why_not);
     table.row(std::move(cells));
   }
   return table.text(width) + "* no other is as good in GPUs, time and cost and better in one\n";
@@ -107,7 +115,7 @@ std::string parts_table(const SizeRow& row, int width) {
 }
 
 std::string goodput_text(const SizeRow& row) {
-  const SizePart& part = last_part(row);
+  const SizePart& part = main_part(row);
   std::string out = fmt::format(
       "On {} GPUs a failure every {}; a checkpoint of {} takes {} to write and is best every {} (Young: {}); "
       "goodput {}; inside each step, stragglers cost {}",
@@ -136,25 +144,29 @@ std::string more_text(const SizeResult& r) {
                            extra.value >= 0 ? "more" : "less");
 }
 
-double term_hours(const Prediction& p, std::size_t term, double steps, std::int32_t gpus) {
-  return gpus * in_hours(Seconds(double{p.cost.terms.exposed[term]} * steps));
+using TermHours = std::array<double, kTerms>;
+
+void add_hours(TermHours& sum, const Prediction& p, double steps, std::int32_t gpus) {
+  for (std::size_t i = 0; i < kTerms; ++i)
+    sum[i] += gpus * in_hours(Seconds(double{p.cost.terms.exposed[i]} * steps));
 }
 
 // GPU-hours by term: our best, and the published layout as predicted; then what is left to the published.
 std::string terms_table(const SizeRow& row, const PublishedBeside& p, int width) {
-  const Prediction& best = last_part(row).best;
-  double all = 0;
+  TermHours best{}, theirs{};
+  double tokens = 0;
   for (const SizePhase& phase : row.phases) {
-    for (const SizePart& part : phase.parts) all += static_cast<double>(part.tokens);
+    for (const SizePart& part : phase.parts) {
+      tokens += static_cast<double>(part.tokens);
+      add_hours(best, part.best, part.steps, row.gpus);
+    }
   }
-  const auto steps_of = [&](const Prediction& one) {
-    return all / (one.unique_tokens_per_s * one.cost.step_seconds);
-  };
+  const double per_step = p.layout->unique_tokens_per_s * p.layout->cost.step_seconds;
+  add_hours(theirs, *p.layout, tokens / per_step, row.gpus);
   Table table({{"GPU-hours by term", Align::left}, {"best"}, {"published layout"}, {"difference"}});
   double first = 0, second = 0;
   for (std::size_t i = 0; i < kTerms; ++i) {
-    const double a = term_hours(best, i, steps_of(best), row.gpus),
-                 b = term_hours(*p.layout, i, steps_of(*p.layout), row.gpus);
+    const double a = best[i], b = theirs[i];
     first += a, second += b;
     if (a == 0 && b == 0) continue;
     table.row({std::string(name_of(static_cast<Term>(i))), hours_text(a), hours_text(b),

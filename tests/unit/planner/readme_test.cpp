@@ -52,10 +52,12 @@ std::string without_wall_time(const std::string& line) {
 
 TEST(Readme, ExamplesPrintWhatItShows) {
   const std::vector<Example> examples = examples_of(read_file(TW_SOURCE_DIR "/README.md"));
-  ASSERT_EQ(examples.size(), 4u);
+  ASSERT_EQ(examples.size(), 7u);
   const Workspace workspace;
   for (const Example& example : examples) {
-    const Ran ran = workspace.run(example.args);
+    std::string line = "cd '" TW_SOURCE_DIR "' && '" TW_BINARY_DIR "/bin/trainwright'";
+    for (const std::string& arg : example.args) line += " '" + arg + "'";
+    const Ran ran = workspace.run_line(line);
     EXPECT_EQ(ran.code, 0) << ran.err;
     std::istringstream said(ran.out);
     for (const std::string& shown : example.shown) {
