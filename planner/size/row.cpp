@@ -1,6 +1,5 @@
 // What a planned row takes: failures and checkpoints, repairs and spare nodes, dollars and energy.
 #include <cmath>
-#include <numeric>
 
 #include "costmodel/goodput.hpp"
 #include "planner/size/size.hpp"
@@ -9,11 +8,10 @@ namespace tw {
 namespace {
 
 // Zero where no rate is known: checkpoints then cost nothing, which the result's sources say.
-Seconds write_time(Bytes bytes, const SizeRow& row, const Cluster& cluster, const Reliability& r) {
+Seconds write_time(Bytes bytes, const Cluster& cluster, const Reliability& r) {
   if (r.storage) return bytes / *r.storage;
   if (!r.storage_per_node) return Seconds(0);
-  const double nodes = static_cast<double>(row.gpus) / std::min(row.gpus, cluster.node.gpus);
-  return bytes / (*r.storage_per_node * nodes);
+  return bytes / (*r.storage_per_node * static_cast<double>(cluster.nodes()));
 }
 
 void fill_part(SizePart& part, const SizePhase& phase, const SizeRow& row, const Cluster& cluster,
@@ -23,7 +21,7 @@ void fill_part(SizePart& part, const SizePhase& phase, const SizeRow& row, const
   part.steps = std::ceil(static_cast<double>(part.tokens) /
                          (static_cast<double>(part.global_batch) * phase.seq * valid));
   part.steps_time = Seconds(part.steps * part.best.cost.step_seconds);
-  part.write = write_time(part.checkpoint, row, cluster, r);
+  part.write = write_time(part.checkpoint, cluster, r);
   const Failures failures{row.between, part.write, r.detect + r.restart};
   part.interval = daly_interval(failures), part.young_interval = young_interval(failures);
   part.goodput = goodput(failures, part.interval);
@@ -53,10 +51,9 @@ void sum_parts(SizeRow& row, Seconds restart) {
 // The job stands still while more nodes are under repair than there are spares.
 void wait_for_repairs(SizeRow& row, const Cluster& cluster, const Reliability& r) {
   if (!r.repair) return;
-  const std::int32_t node = std::min(row.gpus, cluster.node.gpus);
   const double load = *r.repair / row.between;
-  row.spare_nodes = r.spares ? *r.spares : cheapest_spares(row.gpus / node, load);
-  row.spare_gpus = row.spare_nodes * node;
+  row.spare_nodes = r.spares ? *r.spares : cheapest_spares(cluster.nodes(), load);
+  row.spare_gpus = row.spare_nodes * cluster.gpus_per_node();
   row.waiting = erlang_b(row.spare_nodes + 1, load);
   row.time = row.time / (1 - row.waiting);
 }
@@ -70,8 +67,9 @@ std::int32_t cheapest_spares(std::int32_t nodes, double load) {
   return spares;
 }
 
-void fill_row(SizeRow& row, const Cluster& cluster, const SizeSettings& settings) {
+void fill_row(SizeRow& row, const Cluster& any_size, const SizeSettings& settings) {
   const Reliability& r = settings.reliability;
+  const Cluster cluster = resized(any_size, row.gpus);
   row.between = r.mtbf_per_gpu / row.gpus;
   if (!row.why_not.empty()) return;
   for (SizePhase& phase : row.phases) {

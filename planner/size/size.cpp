@@ -76,7 +76,16 @@ std::vector<SizeRow> rows_of(const Inputs& inputs, const SizeSettings& settings,
   return rows;
 }
 
-// A number of GPUs that the cluster has and every phase has a legal layout on.
+bool has(const Cluster& cluster, std::int32_t gpus) {
+  try {
+    (void)resized(cluster, gpus);
+    return true;
+  } catch (const InputError&) {
+    return false;
+  }
+}
+
+// Every phase has a legal layout on it.
 bool allows(const Inputs& inputs, const SizeSettings& settings, std::int32_t gpus) {
   for (const JobPhase& phase : settings.phases) {
     Inputs own = inputs;
@@ -92,10 +101,11 @@ bool allows(const Inputs& inputs, const SizeSettings& settings, std::int32_t gpu
 // What the next node buys. Most counts divide neither the batch nor the layers: those are passed over.
 std::optional<SizeMore> next_of(const Inputs& inputs, const SizeSettings& settings, const SizeRow& answer) {
   constexpr std::int32_t kMostNodes = 64;
-  const std::int32_t node = std::min(answer.gpus, inputs.cluster.node.gpus);
+  const std::int32_t node = resized(inputs.cluster, answer.gpus).gpus_per_node();
   for (std::int32_t more = 1; more <= kMostNodes; ++more) {
     const std::int64_t gpus = answer.gpus + std::int64_t{more} * node;
-    if (gpus > kMostGpus || gpus % node != 0) return std::nullopt;
+    if (gpus > kMostGpus) return std::nullopt;
+    if (!has(inputs.cluster, static_cast<std::int32_t>(gpus))) continue;
     if (!allows(inputs, settings, static_cast<std::int32_t>(gpus))) continue;
     std::vector<SizeRow> rows = rows_of(inputs, settings, {static_cast<std::int32_t>(gpus)}, "the next node");
     return SizeMore{std::move(rows.front()), more, more - 1};

@@ -29,7 +29,7 @@ inline constexpr std::int32_t kMostDefaultGpus = 16384;
 std::vector<std::int32_t> default_gpus(const Cluster& cluster);
 
 // A planned row's time, failures, waiting, dollars and energy. Public for tests.
-void fill_row(SizeRow& row, const Cluster& cluster, const SizeSettings& settings);
+void fill_row(SizeRow& row, const Cluster& any_size, const SizeSettings& settings);
 // Spare nodes that cost least for each hour of work: the first n for which one more does not lower
 // (nodes + n) / (1 - waiting(n)).
 std::int32_t cheapest_spares(std::int32_t nodes, double load);

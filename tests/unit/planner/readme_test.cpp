@@ -55,9 +55,9 @@ TEST(Readme, ExamplesPrintWhatItShows) {
   ASSERT_EQ(examples.size(), 7u);
   const Workspace workspace;
   for (const Example& example : examples) {
-    std::string line = "cd '" TW_SOURCE_DIR "' && '" TW_BINARY_DIR "/bin/trainwright'";
-    for (const std::string& arg : example.args) line += " '" + arg + "'";
-    const Ran ran = workspace.run_line(line);
+    std::string command = "cd '" TW_SOURCE_DIR "' && '" TW_BINARY_DIR "/bin/trainwright'";
+    for (const std::string& arg : example.args) command += " '" + arg + "'";
+    const Ran ran = workspace.run_line(command);
     EXPECT_EQ(ran.code, 0) << ran.err;
     std::istringstream said(ran.out);
     for (const std::string& shown : example.shown) {

@@ -219,6 +219,19 @@ TEST(SizeCommand, SaysWhatIsWrongOrNearest) {
   }
 }
 
+// Parts of a node, and NVLink domains of which jobs take 64 of 72: whole steps to the next legal number.
+TEST(SizeCommand, TheNextNodeIsALegalNumber) {
+  const Workspace workspace;
+  const auto next = [&](const char* cluster, const char* gpus) {
+    const Ran ran = workspace.run({"size", "--model", "llama-3.2-1b", "--cluster", cluster, "--global-batch",
+                                   "256", "--seq", "2048", "--tokens", "1B", "--gpus", gpus, "--json", "-"});
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    return parse_json(ran.out, "size").at("next").at("gpus").integer();
+  };
+  EXPECT_EQ(next("h100-sxm", "4"), 8);
+  EXPECT_EQ(next("gb200-nvl72", "64"), 128);
+}
+
 // 16,384 GPUs and 419 interruptions in 54 days: "higher than 90% effective training time".
 TEST(SizeCommand, LlamaKeepsNineTenthsOfItsTime) {
   const Workspace workspace;
