@@ -162,7 +162,7 @@ void lose_rails(Varied& point) {
   std::vector<Fault> faults;
   for (std::int32_t node = 0; node < c.nodes(); ++node) {
     for (std::int32_t nic = 0; nic < point.lost_rails; ++nic)
-      faults.push_back({FaultKind::nic, node, nic, {}});
+      faults.push_back({FaultKind::nic, node, nic, 1.0});
   }
   c.faults = faults;
 }

@@ -52,7 +52,12 @@ TEST(Vary, ALostRailIsANicOfEveryNode) {
   const Inputs in = inputs_of("olmoe-1b-7b", "h100-sxm:16", 64, 4096);
   const Cluster c = vary(in, "lost_rails=2").inputs.cluster;
   ASSERT_EQ(c.faults->size(), 4u);  // two nodes
-  EXPECT_EQ((*c.faults)[3], (Fault{FaultKind::nic, 1, 1, {}}));
+  EXPECT_EQ((*c.faults)[3], (Fault{FaultKind::nic, 1, 1, 1.0}));
+  const Varied four = vary(in, "lost_rails=4");
+  const Problem whole(in, 16), lossy(four.inputs, 16);
+  const std::array<GroupAxis, 1> all = {GroupAxis{16, 1}};
+  // Half of the NICs are gone: each rank has half the rate.
+  EXPECT_DOUBLE_EQ(2 * lossy.fabric.links(all).inter.value, whole.fabric.links(all).inter.value);
   EXPECT_THROW(vary(in, "lost_rails=8"), InputError);
 }
 
