@@ -226,7 +226,7 @@ PricedOp Pricer::price(const Op& op, const PassLinks& links) {
   if (out.curve == CurveId::gemm || out.curve == CurveId::grouped_gemm)
     out.yields = static_cast<float>(machine_.calibration->gemm_yields());
   if (!host.graphs) {
-    out.host = host.per_kernel.value * op.launches + host.per_linear.value * enters_linear(op) +
+    out.host = host.per_operation->value + host.per_kernel.value * op.launches + host.per_linear.value * enters_linear(op) +
                host.per_routing->value / kRoutedParts * op.routings +
                host.per_checkpoint->value * op.checkpoints;
   }

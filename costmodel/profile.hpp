@@ -138,15 +138,18 @@ struct StateMechanisms {
   SendOverlap overlap_send = SendOverlap::always;  // else a stage stands still while it sends and receives
   Defaulted<bool> sends_whole;    // without sequence parallelism, each rank of tp sends all of the residual
   Defaulted<bool> sends_in_turn;  // a stage between two others receives and sends one after the other
+  Defaulted<bool>
+      boundary_communicators;  // one for each boundary of a stage's chunks and direction, for its sends
 };
 TW_DESCRIBE(StateMechanisms, gradient, reduce, gather, master, moments, low_precision_copy, autocast, on_host,
             fused_wgrad, gather_copy_bytes, reduce_copy_bytes, gradient_copies, gradient_bucket, gather_calls,
             gather_rank_ops, reduce_rank_ops, regathered, overlap_reduce, overlap_gather,
             reduce_every_microbatch, gathered_layers, whole_under_pp, fused_optimizer, overlap_send,
-            sends_whole, sends_in_turn);
+            sends_whole, sends_in_turn, boundary_communicators);
 
 struct HostMechanisms {
-  Seconds per_kernel;  // host time to issue one kernel through the framework
+  Seconds per_kernel;                // host time to issue one kernel through the framework
+  Defaulted<Seconds> per_operation;  // more for an operation, however many kernels it is
   Seconds per_linear;  // more for each direction of a linear module: its own code around the kernels
   Defaulted<Seconds>
       per_routing;  // more for a routed layer: router, dispatch and combine code, twice in the backward
@@ -160,8 +163,9 @@ struct HostMechanisms {
   std::int32_t sync_per_step = 0;
   Seconds per_step;  // host work between steps: data loader, logging, scheduler
 };
-TW_DESCRIBE(HostMechanisms, per_kernel, per_linear, per_routing, per_checkpoint, graphs, one_stream,
-            sync_per_moe_layer, sync_per_expert, sync_per_microbatch, sync_per_send, sync_per_step, per_step);
+TW_DESCRIBE(HostMechanisms, per_kernel, per_operation, per_linear, per_routing, per_checkpoint, graphs,
+            one_stream, sync_per_moe_layer, sync_per_expert, sync_per_microbatch, sync_per_send,
+            sync_per_step, per_step);
 
 struct MemoryMechanisms {
   double allocator_slack = 0;  // of activations and temporaries: fragmentation of a caching allocator

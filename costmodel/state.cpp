@@ -296,8 +296,10 @@ double send_seconds(const GroupLinks& hop, const Layout& l, const Job& job, cons
 }
 
 // One communicator per group of more than one rank that a framework opens: tp, cp, dp, dp x cp, pp;
-// with experts ep, etp, edp; and the world.
-std::int64_t communicator_bytes(const Layout& l, const Job& job, const Calibration& calibration) {
+// with experts ep, etp, edp; and the world. Sends may have their own: of an inner stage, each chunk has a
+// boundary on either side; two stages share all there are.
+std::int64_t communicator_bytes(const Layout& l, const Job& job, const StateMechanisms& state,
+                                const Calibration& calibration) {
   const bool experts = job.model->has_moe();
   const std::int32_t groups[] = {l.gpus(),
                                  l.tp,
@@ -309,6 +311,10 @@ std::int64_t communicator_bytes(const Layout& l, const Job& job, const Calibrati
                                  experts ? l.etp : 1,
                                  experts && l.edp() != l.dp ? l.edp() : 1};
   std::int64_t bytes = 0;
+  if (l.pp > 1 && *state.boundary_communicators) {
+    const std::int32_t boundaries = std::min(2 * l.vpp, l.pp * l.vpp - 1);
+    bytes += (2 * boundaries - 1) * calibration.communicator(2).count;  // pp stands for one
+  }
   for (const std::int32_t ranks : groups) bytes += ranks > 1 ? calibration.communicator(ranks).count : 0;
   return bytes;
 }
@@ -346,7 +352,7 @@ StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job,
     out.hop = stage_hop(layout, *machine.fabric);
     out.send = send_seconds(out.hop, layout, job, machine);
   }
-  out.communicators = communicator_bytes(layout, job, *machine.calibration);
+  out.communicators = communicator_bytes(layout, job, s, *machine.calibration);
   const bool whole = layout.zero >= 3 && layout.pp > 1 && s.whole_under_pp;
   out.gathers_every = layout.zero >= 3 && !whole;
   out.reduces_every = out.gathers_every || (layout.zero == 2 && s.reduce_every_microbatch);

@@ -84,7 +84,7 @@ void add_recipe(CLI::App& app, Settings& s) {
                "that loss of each micro-batch (Megatron-LM: aux_loss), not of each sequence (seq_aux_loss);\n"
                "the size of micro-batches then changes the loss")
       ->group("Recipe");
-  number("--deviation", s.initial_deviation, 0, 10, "of first weights");
+  number("--deviation", s.initial_deviation, 0, 1e30, "of first weights");
 }
 
 // One line, from the rank that is to speak.

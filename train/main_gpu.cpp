@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "costmodel/program/footprint.hpp"
+#include "kernels/backend/gpu/check.hpp"
 #include "kernels/backend/gpu/device.hpp"
 #include "train/checkpoint.hpp"
 #include "train/command.hpp"
@@ -54,6 +55,9 @@ int main(int argc, char** argv) {
     return tw::train::train_command(
         argc, argv, process,
         {"trainwright-train-gpu", {"bf16"}, tw::train::take_gpu, tw::train::train_on_gpus});
+  } catch (const tw::gpu::DeviceFull& full) {
+    std::fprintf(stderr, "trainwright-train-gpu: rank %d: layout: %s\n", process.rank().value(), full.what());
+    tw::cpu::MpiProcess::abort(2);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "trainwright-train-gpu: rank %d: %s\n", process.rank().value(), error.what());
     tw::cpu::MpiProcess::abort(1);

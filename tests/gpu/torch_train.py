@@ -114,7 +114,7 @@ class Experts(nn.Module):
         if WORLD > 1:
             out = exchange(torch.empty_like(out).index_copy(0, sort, out), sent, got, dist.group.WORLD)
         back = torch.zeros_like(y)
-        return back.index_add(0, order // self.chosen, out).view_as(x)
+        return back.index_add(0, order // self.chosen, out.to(back.dtype)).view_as(x)
 
 
 def grouped(x, weight, ends):

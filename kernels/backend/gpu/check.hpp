@@ -16,6 +16,12 @@ class DeviceRefusal : public DeviceError {
   using DeviceError::DeviceError;
 };
 
+// The GPU has not the memory that a run needs.
+class DeviceFull : public DeviceError {
+ public:
+  using DeviceError::DeviceError;
+};
+
 struct CallSite {
   const char *call, *file;
   int line;

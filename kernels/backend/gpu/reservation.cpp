@@ -3,6 +3,7 @@
 #include <cuda.h>
 #include <cuda_runtime_api.h>
 
+#include <cstdio>
 #include <string>
 
 #include "kernels/backend/gpu/check.hpp"
@@ -28,10 +29,20 @@ F* driver_function(const char* name) {
 
 void check_driver(CUresult code, const char* call) {
   if (code != CUDA_SUCCESS)
-    throw DeviceError(std::string(call) + " failed with code " + std::to_string(static_cast<int>(code)) +
-                      (code == CUDA_ERROR_OUT_OF_MEMORY ? ": the GPU's memory is full" : ""));
+    throw DeviceError(std::string(call) + " failed with code " + std::to_string(static_cast<int>(code)));
 }
 #define DRIVER_CHECK(call) check_driver((call), #call)
+
+std::string full(std::int64_t wanted) {
+  constexpr double kGib = 1 << 30;
+  std::size_t free = 0, all = 0;
+  cudaMemGetInfo(&free, &all);
+  char text[160];
+  std::snprintf(text, sizeof text,
+                "the GPU's memory is full: blocks of %.1f GiB in all are wanted, and it has %.1f GiB",
+                static_cast<double>(wanted) / kGib, static_cast<double>(all) / kGib);
+  return text;
+}
 
 CUmemAllocationProp own_memory() {
   int device = 0;
@@ -87,8 +98,9 @@ void Reservation::grow(std::int64_t bytes) {
   const std::int64_t more = in_steps(bytes - mapped_);
   const CUmemAllocationProp memory = own_memory();
   CUmemGenericAllocationHandle handle{};
-  const auto create = driver.create;
-  DRIVER_CHECK(create(&handle, static_cast<std::size_t>(more), &memory, 0));
+  const CUresult made = driver.create(&handle, static_cast<std::size_t>(more), &memory, 0);
+  if (made == CUDA_ERROR_OUT_OF_MEMORY) throw DeviceFull(full(bytes));
+  check_driver(made, "cuMemCreate");
   const auto at = reinterpret_cast<CUdeviceptr>(base_ + mapped_);
   const auto map = driver.map;
   DRIVER_CHECK(map(at, static_cast<std::size_t>(more), 0, handle, 0));

@@ -214,6 +214,30 @@ TEST(Logs, InterferenceBySize) {
   EXPECT_THROW(fit_beside(file, rows), InputError);
 }
 
+// One after the other 170 of 60 and 100 alone: 10 more. Begun together the longer takes 150 of 70 and 100, so
+// that 20 are hidden, 0.2 of the product. The short exchange, hidden whole, says nothing of that.
+TEST(Logs, HandoverOfExchanges) {
+  CalibrationFile file;
+  const auto seven = [](std::int64_t bytes, double open, double alone, double led, double not_led) {
+    return std::vector<KernelRow>{
+        timed("all_gather.open", open, {bytes, 2}),         timed("all_gather.not_open", alone, {bytes, 2}),
+        timed("gemm.not_open.all_gather", 100, {bytes, 2}), timed("all_gather.led", led, {bytes, 2}),
+        timed("gemm.led.all_gather", 120, {bytes, 2}),      timed("all_gather.not_led", not_led, {bytes, 2}),
+        timed("gemm.not_led.all_gather", 100, {bytes, 2})};
+  };
+  std::vector<KernelRow> rows = seven(64, 170, 60, 150, 70);
+  for (const KernelRow& row : seven(128, 120, 10, 120, 12)) rows.push_back(row);
+  fit_handover(file, rows);
+  EXPECT_NEAR(in_us(*file.host.handover), 10, 1e-9);
+  EXPECT_NEAR(*file.host.gemm_yields, 0.2, 1e-9);
+  rows.pop_back();
+  EXPECT_THROW(fit_handover(file, rows), InputError);
+  CalibrationFile none;
+  fit_handover(none, {timed("gemm", 100)});
+  EXPECT_EQ(none.host.handover->value, 0);
+  EXPECT_EQ(*none.host.gemm_yields, 1);
+}
+
 // Inside 60 of a GEMM (alone 50), 30 of attention (20) and 10 of others: 100, the layer 90 without events.
 // GEMM 0.9 * 60 / 50, attention 0.9 * 30 / 20, share 0.6. A routed layer is left out.
 TEST(Logs, MixesOfWholeLayers) {

@@ -63,6 +63,8 @@ constexpr Broken kBrokenTables[] = {
     {"beside_order", "\"1 MiB\"", "\"1 GiB\"", "\"beside\"", "rise"},
     {"beside_network", "\"network\": ", "\"network\": -", "\"beside\"", "at least 1"},
     {"beside_lost", "\"lost\": 0.", "\"lost\": 4.", "\"beside\"", "from 0 to 1"},
+    {"yields", "\"gemm_yields\": 0.", "\"gemm_yields\": 4.", "\"handover\"", "from 0 to 1"},
+    {"handover_unit", " us\"", " MiB\"", "\"handover\"", "wrong unit"},
     {"table_key", "\"times\"", "\"time\"", "\"tables\"", "time"},
 };
 

@@ -284,6 +284,36 @@ TEST(Mechanisms, HostTimeOfLinears) {
   EXPECT_EQ(host(Seconds(1), GemmPass::wgrad), 0);
 }
 
+// What an operation takes beside its launches.
+TEST(Mechanisms, HostTimeOfOperations) {
+  Profile profile = megatron();
+  profile.host.per_kernel = Seconds(1), profile.host.per_linear = Seconds(0);
+  profile.host.per_operation = Seconds(10);
+  Machinery setup(small_model({}), h100(8), profile, 8, kS);
+  Op op;
+  op.work = Elementwise{Bytes(1 << 20)}, op.launches = 3;
+  EXPECT_EQ(Pricer(setup.machine, Precision::bf16).price(op, {}).host, 13);
+}
+
+// Heads exchanged over two ranks: [tokens, 512 + 2 * kv] of q, k and v out, 512 back, read and written once.
+TEST(Mechanisms, HeadsArePutInOrder) {
+  PassKey key;
+  key.cp = 2, key.cp_kind = CpKind::a2a;
+  const Pair p = turned(
+      small_model({.kv_heads = 8}), [](Profile& x) { x.kernels.head_exchange_passes = 2; }, key);
+  const auto copied = [](const OpList& ops) {
+    std::vector<std::int64_t> out;
+    for (const Op& op : ops) {
+      const auto* c = std::get_if<CollectiveWork>(&op.work);
+      if (c && c->kind == Collective::all_to_all) out.push_back(c->copied.count);
+    }
+    return out;
+  };
+  EXPECT_EQ(copied(p.was.forward), (std::vector<std::int64_t>{0, 0}));
+  EXPECT_EQ(copied(p.is.forward), (std::vector<std::int64_t>{3 * kUnit, kUnit}));  // half the tokens, twice
+  EXPECT_EQ(copied(p.is.backward), (std::vector<std::int64_t>{kUnit, 3 * kUnit}));
+}
+
 // A grouped product of eight experts is eight launches where each is started by itself, else one.
 TEST(Mechanisms, LaunchesOfExperts) {
   const auto host = [](bool each) {

@@ -12,13 +12,14 @@ struct Spec {
   double seconds = 0, host = 0;
   std::int16_t after = -1;
   bool synchronises = false, between_nodes = false;
+  float yields = 1;
 };
 
 PricedOp made(const Spec& spec) {
   PricedOp op;
   op.stream = spec.stream, op.seconds = spec.seconds, op.host = spec.host;
   op.term = spec.stream == Stream::compute ? Term::gemm : Term::tp;
-  op.after[0] = spec.after;
+  op.after[0] = spec.after, op.yields = spec.yields;
   op.synchronises = spec.synchronises, op.network_tier = spec.between_nodes;
   return op;
 }
@@ -82,6 +83,43 @@ TEST(ResolveCases, AnExchangeBesideAnotherMicroBatch) {
   EXPECT_DOUBLE_EQ(seconds(2), 7);
   EXPECT_DOUBLE_EQ(seconds(6), 7);
   EXPECT_DOUBLE_EQ(seconds(9), 9);
+}
+
+// aaabbbb.c: the exchange of two seconds begins with b, a product that leaves it the last quarter of its
+// time: one second, the other one after it.
+TEST(ResolveCases, AProductKeepsAnExchangeThatBeginsWithIt) {
+  const auto last = [](double exchange, float yields) {
+    return resolve(list_of({{.seconds = 3},
+                            {kNet, exchange, 0, 0},
+                            {.seconds = 4, .yields = yields},
+                            {.seconds = 1, .after = 1}}),
+                   {}, 1);
+  };
+  const LayerTime t = last(2, 0.25F);
+  EXPECT_DOUBLE_EQ(t.seconds, 9);
+  EXPECT_DOUBLE_EQ(t.busy, 8);
+  EXPECT_FLOAT_EQ(t.terms[Term::tp], 1);
+  EXPECT_DOUBLE_EQ(last(1, 0.25F).seconds, 8);  // all of it in that part
+  EXPECT_DOUBLE_EQ(last(2, 1).seconds, 8);
+}
+
+// aaaebbbbbbc: the exchange is under way since the end of a; of its other three seconds b's last quarter
+// hides one, and b takes the two longer. Of a long one b takes at most twice its time, and c waits for the
+// rest.
+TEST(ResolveCases, AnExchangeKeepsAProductThatBeginsBesideIt) {
+  const auto with = [](double exchange) {
+    return resolve(list_of({{.seconds = 3},
+                            {kNet, exchange, 0, 0},
+                            {.seconds = 1},
+                            {.seconds = 4, .yields = 0.25F},
+                            {.seconds = 1, .after = 1}}),
+                   {}, 1);
+  };
+  EXPECT_DOUBLE_EQ(with(4).seconds, 11);
+  EXPECT_FLOAT_EQ(with(4).terms[Term::interference], 2);
+  EXPECT_FLOAT_EQ(with(4).terms[Term::tp], 0);
+  EXPECT_DOUBLE_EQ(with(20).seconds, 24);  // 3 + 20 + 1
+  EXPECT_FLOAT_EQ(with(20).terms[Term::interference], 4);
 }
 
 // aaabbbb..c with nnnnnn from 3 to 9: two exposed, four hidden.

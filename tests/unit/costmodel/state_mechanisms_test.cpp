@@ -48,6 +48,26 @@ TEST(Mechanisms, CopiesOfFsdp) {
   EXPECT_EQ(layer_state(copies, 1).b.seconds, layer_state(off, 1).b.seconds);
 }
 
+// World, and one for each boundary and direction: of two stages they share 1 boundary, of two chunks each 3;
+// an inner stage of four has 2, with two chunks 4.
+TEST(Mechanisms, CommunicatorsOfBoundaries) {
+  const auto count = [](std::int32_t pp, std::int32_t vpp, bool apart) {
+    Profile profile = megatron();
+    profile.state.boundary_communicators = apart;
+    Machinery setup(small_model({.layers = 8}), h100(8), profile, 8, kS);
+    Evaluator evaluator = setup.evaluator();
+    Layout layout;
+    layout.pp = pp, layout.vpp = vpp;
+    const double bytes = static_cast<double>(evaluator.chain(layout).state->communicators);
+    return std::llround(bytes / setup.calibration.communicator(2).to_double());
+  };
+  EXPECT_EQ(count(2, 1, false), 2);  // world and pp
+  EXPECT_EQ(count(2, 1, true), 3);
+  EXPECT_EQ(count(2, 2, true), 7);
+  EXPECT_EQ(count(4, 1, true), 5);
+  EXPECT_EQ(count(4, 2, true), 9);
+}
+
 // FSDP1: joined (4 bytes) and divided (8 in fp32, 4 in bf16); reduced in fp32 they are cast between.
 TEST(Mechanisms, CopiesOfAFlatParameter) {
   const auto more = [](DType reduce) {

@@ -5,6 +5,7 @@
 
 #include <functional>
 
+#include "costmodel/program/routing.hpp"
 #include "planner/plan.hpp"
 #include "tests/support/program.hpp"
 #include "topology/check.hpp"
@@ -35,6 +36,20 @@ TEST(PlanFile, ComesBackAsItWas) {
   EXPECT_EQ(again, plan);
   // Its question makes the same plan.
   EXPECT_EQ(some_plan(asked_of(again)), plan);
+}
+
+// Fresh routers: busiest of two ranks, two of eight experts chosen: 1 + 0.5 * 0.798 * 0.655.
+TEST(PlanFile, FreshRoutersComeBack) {
+  const Workspace workspace;
+  Asked asked = question();
+  asked.model = "mixtral-8x7b", asked.expert_load = "fresh", asked.global_batch = "16";
+  const Inputs inputs = load_inputs(asked);
+  EXPECT_NEAR(for_ranks(inputs.settings.routing, inputs.model.moe(), 2).max_over_mean, 1.261, 1e-3);
+  PlanSettings settings;
+  settings.gpus = {8}, settings.top = 1, settings.fixed = "pp=1";
+  const PlanFile plan = plan_file(asked, inputs, make_plan(inputs, settings));
+  write_file(workspace.path("p.json"), to_json(plan).dump());
+  EXPECT_EQ(asked_of(load_plan(workspace.path("p.json"))).expert_load, "fresh");
 }
 
 TEST(PlanFile, AFileOfTheUserIsFoundFromAnywhere) {
