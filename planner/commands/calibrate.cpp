@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <ctime>
+#include <sstream>
 #include <thread>
 
 #include "costmodel/curves.hpp"
@@ -88,6 +89,40 @@ int run(const Options& o) {
   return kAnswered;
 }
 
+struct Import {
+  std::vector<std::string> logs;
+  std::string gpu, nodes = "1", out = "nccl-tests.rows.json";
+};
+
+int import_logs(const Import& o) {
+  check_output("--out", o.out);
+  std::vector<std::string> argv = {sibling("trainwright-fit"), "import-nccl-tests", o.gpu,
+                                   std::to_string(whole_number("--nodes", o.nodes, 1, 100000)), o.out};
+  argv.insert(argv.end(), o.logs.begin(), o.logs.end());
+  const ChildResult result =
+      run_child(argv, {}, [](const std::string& text) { fmt::print(stderr, "{}\n", text); });
+  std::istringstream said(result.last_lines);  // what it did not read, or why it stopped
+  for (std::string text; std::getline(said, text);)
+    fmt::print(stderr, "{}{}\n", result.good() ? "" : "trainwright: ", printable(text, 400));
+  if (!result.good()) return result.code == kBadInput ? kBadInput : kRunFailed;
+  print(fmt::format("{}: what inputs.collectives of a calibration may name\n", o.out));
+  return kAnswered;
+}
+
+CLI::App* add_import(CLI::App& app, Import& o) {
+  CLI::App* import = app.add_subcommand(
+      "import-nccl-tests",
+      "rows of the output of all_reduce_perf and others; says which lines it did not read");
+  import->add_option("LOG", o.logs, "output of one run each, as it was printed")->required();
+  text_option(*import, "--gpu", o.gpu, "G: of all ranks (trainwright list gpus)")->required();
+  text_option(*import, "--nodes", o.nodes, "N: hosts, with as many ranks each");
+  text_option(*import, "--out", o.out, "FILE: the rows");
+  import->footer(
+      "Example:\n  trainwright calibrate import-nccl-tests all_reduce.log --gpu h100-sxm --nodes 4 --out "
+      "rows.json");
+  return import;
+}
+
 std::function<int()> setup(CLI::App& app) {
   auto o = std::make_shared<Options>();
   text_option(app, "--device", o->device, "cpu");
@@ -108,7 +143,9 @@ std::function<int()> setup(CLI::App& app) {
       "--cluster "
       "local-cpu:2 --calibration here.json --framework trainwright-cpu --global-batch 16 --seq 256\n"
       "Exit codes: 0 written; 2 bad input; 4 a run failed");
-  return [o] { return run(*o); };
+  auto logs = std::make_shared<Import>();
+  const CLI::App* import = add_import(app, *logs);
+  return [o, logs, import] { return import->parsed() ? import_logs(*logs) : run(*o); };
 }
 
 }  // namespace

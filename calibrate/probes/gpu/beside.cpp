@@ -3,9 +3,8 @@
 // bytes, ranks, m, n, k, and 1 where the collective's stream has the highest priority. Feeds the slow-downs.
 #include <algorithm>
 #include <cmath>
-#include <map>
 
-#include "calibrate/probes/gpu/probe.hpp"
+#include "calibrate/probes/gpu/product_and_exchange.hpp"
 
 namespace tw::gpu {
 namespace {
@@ -16,17 +15,10 @@ struct Size {
 constexpr Size kGemms[] = {{8192, 8192, 4096}, {4096, 4096, 4096}, {2048, 4096, 2048}};  // 0.7 ms to 50 us
 constexpr double kSeconds = 0.03;
 
-const std::map<std::string, Exchange>& kinds() {
-  static const std::map<std::string, Exchange> table = {{"all_reduce", Exchange::all_reduce},
-                                                        {"all_gather", Exchange::all_gather},
-                                                        {"all_to_all", Exchange::all_to_all}};
-  return table;
-}
-
 std::vector<Case> cases(const Launch& launch) {
   std::vector<Case> all;
   if (launch.ranks < 2) return all;
-  for (const auto& [op, kind] : kinds()) {
+  for (const std::string op : {"all_gather", "all_reduce", "all_to_all"}) {
     for (const std::int64_t bytes : {1L << 20, 1L << 23, 1L << 26, 1L << 28}) {
       for (const auto& [m, n, k] : kGemms) {
         for (const std::int64_t urgent : {0, 1})
@@ -102,35 +94,20 @@ Pair together(const Streams& on, std::int64_t gemms, std::int64_t exchanges, con
 }
 
 std::vector<LogRow> measure(Bench& bench, const Case& one) {
-  const std::string op = one.op.substr(0, one.op.find('.'));
-  const std::int64_t bytes = one.shape.at(0), m = one.shape.at(2), n = one.shape.at(3), k = one.shape.at(4);
+  const std::string op = exchange_of(one.op);
   const Streams on{bench.stream, one.shape.at(5) == 1 ? bench.urgent : bench.second};
-  const Rotating in(bench, bytes / 2, 1, 2 * bytes), out(bench, bytes / 2, 1, 2 * bytes);
-  const Rotating x(bench, m * k, 1, 2 * m * k), w(bench, n * k, 0.02f, 2 * n * k),
-      y(bench, m * n, 0, 2 * m * n);
-  const Gemm product(bench.blas, {Product::forward, m, n, k});
-  const Run gemm = [&](std::int64_t turn) { product.run({x.at(turn), w.at(turn), y.at(turn)}); };
-  const Run exchange = [&](std::int64_t turn) {
-    bench.communicator->run({kinds().at(op), bytes}, in.at(turn), out.at(turn), on.network);
-  };
+  const ProductAndExchange both(bench, exchange_named(op), one.shape, on.network);
+  const Run &gemm = both.product(), &exchange = both.exchange();
   together(on, 3, 3, gemm, exchange);
   const double gemm_alone = alone(on.compute, 30, gemm), exchange_alone = alone(on.network, 10, exchange);
   const auto gemms = std::max<std::int64_t>(20, std::lround(kSeconds / gemm_alone));
   const auto exchanges = std::max<std::int64_t>(20, std::lround(kSeconds / exchange_alone));
-  std::vector<LogRow> rows = {{op + ".beside", one.shape, one.use, {}},
-                              {"gemm.beside." + op, one.shape, one.use, {}},
-                              {op + ".not_beside", one.shape, one.use, {}},
-                              {"gemm.not_beside." + op, one.shape, one.use, {}}};
-  for (int sample = 0; sample < 3; ++sample) {
-    const Pair both = together(on, gemms, exchanges, gemm, exchange);
-    const double values[] = {both.exchange, both.gemm, alone(on.network, exchanges, exchange),
-                             alone(on.compute, gemms, gemm)};
-    for (std::size_t i = 0; i < rows.size(); ++i) rows[i].us.push_back(std::round(values[i] * 1e9) / 1e3);
-  }
-  const GpuState state = bench.watch.now();
-  for (LogRow& row : rows)
-    row.clock_mhz = state.clock_mhz, row.power_w = state.power_w, row.heat_c = state.heat_c;
-  return rows;
+  return three_samples(
+      bench, one, {op + ".beside", "gemm.beside." + op, op + ".not_beside", "gemm.not_beside." + op}, [&] {
+        const Pair pair = together(on, gemms, exchanges, gemm, exchange);
+        return std::vector{pair.exchange, pair.gemm, alone(on.network, exchanges, exchange),
+                           alone(on.compute, gemms, gemm)};
+      });
 }
 
 }  // namespace

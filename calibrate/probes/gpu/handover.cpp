@@ -5,9 +5,8 @@
 // each, and OP.not_led and gemm.not_led.OP, the same events around each alone. Shape: bytes, ranks, m, n, k.
 #include <algorithm>
 #include <cmath>
-#include <map>
 
-#include "calibrate/probes/gpu/probe.hpp"
+#include "calibrate/probes/gpu/product_and_exchange.hpp"
 
 namespace tw::gpu {
 namespace {
@@ -18,17 +17,10 @@ struct Size {
 constexpr Size kGemms[] = {{8192, 8192, 4096}, {4096, 4096, 4096}, {4096, 2048, 2048}};  // 0.7 ms to 50 us
 constexpr std::int64_t kTurns = 24;
 
-const std::map<std::string, Exchange>& kinds() {
-  static const std::map<std::string, Exchange> table = {{"all_gather", Exchange::all_gather},
-                                                        {"reduce_scatter", Exchange::reduce_scatter},
-                                                        {"all_to_all", Exchange::all_to_all}};
-  return table;
-}
-
 std::vector<Case> cases(const Launch& launch) {
   std::vector<Case> all;
   if (launch.ranks < 2) return all;
-  for (const auto& [op, kind] : kinds()) {
+  for (const std::string op : {"all_gather", "reduce_scatter", "all_to_all"}) {
     for (const std::int64_t bytes : {1L << 20, 1L << 23, 1L << 24, 1L << 25, 1L << 26, 1L << 28}) {
       for (const auto& [m, n, k] : kGemms) all.push_back({op + ".open", {bytes, launch.ranks, m, n, k}});
     }
@@ -115,38 +107,23 @@ class Turns {
 };
 
 std::vector<LogRow> measure(Bench& bench, const Case& one) {
-  const std::string op = one.op.substr(0, one.op.find('.'));
-  const std::int64_t bytes = one.shape.at(0), m = one.shape.at(2), n = one.shape.at(3), k = one.shape.at(4);
-  const Rotating in(bench, bytes / 2, 1, 2 * bytes), out(bench, bytes / 2, 1, 2 * bytes);
-  const Rotating x(bench, m * k, 1, 2 * m * k), w(bench, n * k, 0.02f, 2 * n * k),
-      y(bench, m * n, 0, 2 * m * n);
-  const Gemm product(bench.blas, {Product::forward, m, n, k});
-  const Run gemm = [&](std::int64_t turn) { product.run({x.at(turn), w.at(turn), y.at(turn)}); };
-  const Run exchange = [&](std::int64_t turn) {
-    bench.communicator->run({kinds().at(op), bytes}, in.at(turn), out.at(turn), bench.urgent);
-  };
-  Turns turns(bench.stream, bench.urgent, gemm, exchange);
+  const std::string op = exchange_of(one.op);
+  const ProductAndExchange both(bench, exchange_named(op), one.shape, bench.urgent);
+  Turns turns(bench.stream, bench.urgent, both.product(), both.exchange());
   turns.open();
-  std::vector<LogRow> rows;
-  for (const std::string& name : {op + ".open", op + ".not_open", "gemm.not_open." + op, op + ".led",
-                                  "gemm.led." + op, op + ".not_led", "gemm.not_led." + op})
-    rows.push_back({name, one.shape, one.use, {}});
-  for (int sample = 0; sample < 3; ++sample) {
-    const Turns::Pair both = turns.led(true, true), first = turns.led(true, false),
-                      second = turns.led(false, true);
-    const double values[] = {turns.open(),
-                             turns.alone(bench.urgent, exchange),
-                             turns.alone(bench.stream, gemm),
-                             both.exchange,
-                             both.gemm,
-                             first.exchange,
-                             second.gemm};
-    for (std::size_t i = 0; i < rows.size(); ++i) rows[i].us.push_back(std::round(values[i] * 1e9) / 1e3);
-  }
-  const GpuState state = bench.watch.now();
-  for (LogRow& row : rows)
-    row.clock_mhz = state.clock_mhz, row.power_w = state.power_w, row.heat_c = state.heat_c;
-  return rows;
+  return three_samples(bench, one,
+                       {op + ".open", op + ".not_open", "gemm.not_open." + op, op + ".led", "gemm.led." + op,
+                        op + ".not_led", "gemm.not_led." + op},
+                       [&] {
+                         const Turns::Pair pair = turns.led(true, true);
+                         return std::vector{turns.open(),
+                                            turns.alone(bench.urgent, both.exchange()),
+                                            turns.alone(bench.stream, both.product()),
+                                            pair.exchange,
+                                            pair.gemm,
+                                            turns.led(true, false).exchange,
+                                            turns.led(false, true).gemm};
+                       });
 }
 
 }  // namespace

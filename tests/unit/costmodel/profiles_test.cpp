@@ -269,32 +269,6 @@ TEST(Mechanisms, EarlyStop) {
   EXPECT_EQ(p.is.kept_bytes, p.was.kept_bytes);
 }
 
-// A linear module's own host time: once forward, once backward for its two GEMMs.
-TEST(Mechanisms, HostTimeOfLinears) {
-  const auto host = [](Seconds per_linear, GemmPass pass) {
-    Profile profile = megatron();
-    profile.host.per_kernel = Seconds(0), profile.host.per_linear = per_linear;
-    Machinery setup(small_model({}), h100(8), profile, 8, kS);
-    Op op;
-    op.work = GemmShape{1024, 1024, 1024, pass, false};
-    return Pricer(setup.machine, Precision::bf16).price(op, {}).host;
-  };
-  EXPECT_EQ(host(Seconds(1), GemmPass::forward), 1);
-  EXPECT_EQ(host(Seconds(1), GemmPass::dgrad), 1);
-  EXPECT_EQ(host(Seconds(1), GemmPass::wgrad), 0);
-}
-
-// What an operation takes beside its launches.
-TEST(Mechanisms, HostTimeOfOperations) {
-  Profile profile = megatron();
-  profile.host.per_kernel = Seconds(1), profile.host.per_linear = Seconds(0);
-  profile.host.per_operation = Seconds(10);
-  Machinery setup(small_model({}), h100(8), profile, 8, kS);
-  Op op;
-  op.work = Elementwise{Bytes(1 << 20)}, op.launches = 3;
-  EXPECT_EQ(Pricer(setup.machine, Precision::bf16).price(op, {}).host, 13);
-}
-
 // Heads exchanged over two ranks: [tokens, 512 + 2 * kv] of q, k and v out, 512 back, read and written once.
 TEST(Mechanisms, HeadsArePutInOrder) {
   PassKey key;
@@ -312,27 +286,6 @@ TEST(Mechanisms, HeadsArePutInOrder) {
   EXPECT_EQ(copied(p.was.forward), (std::vector<std::int64_t>{0, 0}));
   EXPECT_EQ(copied(p.is.forward), (std::vector<std::int64_t>{3 * kUnit, kUnit}));  // half the tokens, twice
   EXPECT_EQ(copied(p.is.backward), (std::vector<std::int64_t>{kUnit, 3 * kUnit}));
-}
-
-// A grouped product of eight experts is eight launches where each is started by itself, else one.
-TEST(Mechanisms, LaunchesOfExperts) {
-  const auto host = [](bool each) {
-    Profile profile = megatron();
-    profile.kernels.expert_launches = each;
-    profile.host.per_kernel = Seconds(1), profile.host.per_linear = Seconds(0);
-    Model model = small_model({});
-    model.kinds[0].mlp.reset();
-    model.kinds[0].moe = Moe{.experts = 8, .top_k = 2, .ffn = 64};
-    Machinery setup(model, h100(8), profile, 8, kS);
-    const LayerWork work = emit_layer({&model, &profile, {}, kS, {}}, model.kinds[0]);
-    double seconds = 0;
-    for (const Op& op : work.forward) {
-      if (op.term == Term::expert_gemm) seconds += Pricer(setup.machine, Precision::bf16).price(op, {}).host;
-    }
-    return seconds;
-  };
-  EXPECT_EQ(host(false), 2);
-  EXPECT_EQ(host(true), 16);
 }
 
 // Experts padded to a capacity have known counts: nobody asks the device for them.

@@ -274,5 +274,37 @@ TEST_F(Loop, ALauncherOfTheUsersOwn) {
   EXPECT_THAT(none.err, HasSubstr("no-such-program: cannot be started"));
 }
 
+// Output of nccl-tests as it was printed, a line of it damaged.
+TEST(Import, NcclTestsAreRows) {
+  const Workspace workspace;
+  const std::string head =
+      "$ all_reduce_perf -b 8M -e 16M -f 2\n# nThread 1 nGpus 1 minBytes 8388608 maxBytes 16777216 step: "
+      "2(factor) "
+      "warmup iters: 5 iters: 20 agg iters: 1 validation: 1 graph: 0\n#\n# Using devices\n"
+      "#  Rank  0 Group  0 Pid 10 on host0 device  0 [0x1b] NVIDIA H100 80GB HBM3\n"
+      "#  Rank  1 Group  0 Pid 11 on host0 device  1 [0x1b] NVIDIA H100 80GB HBM3\n"
+      "#       size         count      type   redop    root     time   algbw   busbw #wrong     time   algbw "
+      "  busbw "
+      "#wrong\n#        (B)    (elements)                               (us)  (GB/s)  (GB/s)            (us) "
+      " (GB/s) "
+      " (GB/s)\n";
+  const std::string row =
+      "     8388608       2097152     float     sum      -1    91.10   92.08   92.08      0    94.94   88.36 "
+      "  88.36 "
+      "     0\n";
+  write_file(workspace.path("good.log"), head + row + "    16777216       4194304     float     sum\n");
+  const std::string import = program() + "calibrate import-nccl-tests ",
+                    options = " --gpu h100-sxm --out rows.json";
+  const auto good = workspace.run_line(import + "good.log" + options);
+  EXPECT_EQ(good.code, 0) << good.err;
+  EXPECT_THAT(good.err, HasSubstr("not read: "));
+  const JsonView rows = load_json(workspace.path("rows.json")).at("collectives");
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].at("bytes").string(), "8 MiB");
+  EXPECT_EQ(workspace.run_line(import + "none.log" + options).code, 2);
+  EXPECT_EQ(workspace.run_line(import + "good.log --gpu h9 --out rows.json").code, 2);
+  EXPECT_EQ(workspace.run_line(import + "good.log --nodes 0" + options).code, 2);
+}
+
 }  // namespace
 }  // namespace tw

@@ -42,7 +42,7 @@ TEST(PlanFile, ComesBackAsItWas) {
 TEST(PlanFile, FreshRoutersComeBack) {
   const Workspace workspace;
   Asked asked = question();
-  asked.model = "mixtral-8x7b", asked.expert_load = "fresh", asked.global_batch = "16";
+  asked.model = "tiny-moe", asked.expert_load = "fresh", asked.seq = "512";
   const Inputs inputs = load_inputs(asked);
   EXPECT_NEAR(for_ranks(inputs.settings.routing, inputs.model.moe(), 2).max_over_mean, 1.261, 1e-3);
   PlanSettings settings;
