@@ -114,7 +114,7 @@ def rows(all_runs, binaries, measured, out):
         name, gpus = one["cluster"].split(":")
         tokens = one["global_batch"] * one["seq"] / m["step_time_s"] / int(gpus)
         made.append({
-            "id": "trainwright-" + one["name"], "study": one["study"], "source": "trainwright confirm", "year": 2026,
+            "id": "trainwright-" + one["name"], "study": one["study"], "source": "trainwright confirm", "year": 2026, "memory_unit": "GB of the device",
             "model": model_facts(one, binaries),
             "cluster": {"gpu": "H200", "gpus": int(gpus), "gpus_per_node": 1 if "loopback" in name else 8,
                         "intra_link": "NVLink4", "name": name},
