@@ -4,7 +4,7 @@
 #include <cmath>
 #include <map>
 
-#include "calibrate/fit/fit.hpp"
+#include "calibrate/fit/paired_rows.hpp"
 #include "topology/check.hpp"
 
 namespace tw {
@@ -18,32 +18,13 @@ struct Case {
   double lost() const { return std::max(0.0, exchange * (1 - gemm_alone / gemm) / exchange_alone); }
 };
 
-using Cases = std::map<std::pair<std::string, std::vector<std::int64_t>>, Case>;
-
-// Which of the four times, and of which collective; nothing for other rows.
-double* time_of(Cases& cases, const KernelRow& row) {
-  for (const std::string_view side : {"not_beside", "beside"}) {
-    const std::string after = "." + std::string(side), before = "gemm." + std::string(side) + ".";
-    const bool alone = side == "not_beside";
-    if (row.op.starts_with(before)) {
-      Case& one = cases[{row.op.substr(before.size()), row.shape}];
-      return alone ? &one.gemm_alone : &one.gemm;
-    }
-    if (row.op.ends_with(after)) {
-      Case& one = cases[{row.op.substr(0, row.op.size() - after.size()), row.shape}];
-      return alone ? &one.exchange_alone : &one.exchange;
-    }
-  }
-  return nullptr;
-}
+constexpr PairedKind<Case> kKinds[] = {{"beside", &Case::exchange, &Case::gemm},
+                                       {"not_beside", &Case::exchange_alone, &Case::gemm_alone}};
 
 }  // namespace
 
 void fit_beside(CalibrationFile& file, const std::vector<KernelRow>& rows) {
-  Cases cases;
-  for (const KernelRow& row : rows) {
-    if (double* time = time_of(cases, row)) *time = row.time.value;
-  }
+  const PairedCases<Case> cases = paired<Case>(rows, kKinds);
   std::map<std::int64_t, std::vector<Case>> by_bytes;
   for (const auto& [at, one] : cases) {
     if (!one.whole()) throw InputError(at.first + ".beside", "rows", "lacks one of its four times");

@@ -1,8 +1,7 @@
 // What an exchange costs where it stands between kernels of compute: rows of the probe handover.
-#include <array>
-#include <map>
+#include <algorithm>
 
-#include "calibrate/fit/fit.hpp"
+#include "calibrate/fit/paired_rows.hpp"
 #include "topology/check.hpp"
 
 namespace tw {
@@ -12,36 +11,16 @@ struct Case {
   double open = 0, not_open = 0, gemm_not_open = 0;             // one after the other, and each alone
   double led = 0, not_led = 0, gemm_led = 0, gemm_not_led = 0;  // begun together, and each alone
 };
-using Cases = std::map<std::pair<std::string, std::vector<std::int64_t>>, Case>;
-
-// OP.KIND of the exchange, gemm.KIND.OP of the product; nothing for other rows.
-double* time_of(Cases& cases, const KernelRow& row) {
-  struct Kind {
-    std::string_view name;
-    double Case::*exchange;
-    double Case::*gemm;
-  };
-  constexpr std::array kinds = {
-      Kind{"open", &Case::open, nullptr}, Kind{"not_open", &Case::not_open, &Case::gemm_not_open},
-      Kind{"led", &Case::led, &Case::gemm_led}, Kind{"not_led", &Case::not_led, &Case::gemm_not_led}};
-  for (const Kind& kind : kinds) {
-    const std::string after = "." + std::string(kind.name), before = "gemm" + after + ".";
-    if (kind.gemm != nullptr && row.op.starts_with(before))
-      return &(cases[{row.op.substr(before.size()), row.shape}].*kind.gemm);
-    if (row.op.ends_with(after))
-      return &(cases[{row.op.substr(0, row.op.size() - after.size()), row.shape}].*kind.exchange);
-  }
-  return nullptr;
-}
+constexpr PairedKind<Case> kKinds[] = {{"open", &Case::open, nullptr},
+                                       {"not_open", &Case::not_open, &Case::gemm_not_open},
+                                       {"led", &Case::led, &Case::gemm_led},
+                                       {"not_led", &Case::not_led, &Case::gemm_not_led}};
 
 }  // namespace
 
 void fit_handover(CalibrationFile& file, const std::vector<KernelRow>& rows) {
   constexpr double kAsLong = 0.2;  // of the product: a shorter exchange may be hidden whole
-  Cases cases;
-  for (const KernelRow& row : rows) {
-    if (double* time = time_of(cases, row)) *time = row.time.value;
-  }
+  const PairedCases<Case> cases = paired<Case>(rows, kKinds);
   if (cases.empty()) return;
   std::vector<double> handovers, yields;
   for (const auto& [at, one] : cases) {
