@@ -40,25 +40,65 @@ struct StateKeyHash {
   }
 };
 
+struct LinkedKey {
+  PassKey key;
+  PassLinks links;
+  friend bool operator==(const LinkedKey&, const LinkedKey&) = default;
+};
+struct LinkedKeyHash {
+  std::size_t operator()(const LinkedKey& k) const { return PassKeyHash()(k.key); }
+};
+
 }  // namespace
+
+class PassStore {
+ public:
+  // Pointers hold until room is made, which counts as a new generation.
+  void make_room(std::size_t most) {
+    if (passes_.size() < most) return;
+    passes_.clear();
+    ++generation_;
+  }
+  std::int64_t generation() const { return generation_; }
+  std::unique_ptr<PassCost>& operator[](const LinkedKey& key) { return passes_[key]; }
+
+ private:
+  std::unordered_map<LinkedKey, std::unique_ptr<PassCost>, LinkedKeyHash> passes_;
+  std::int64_t generation_ = 0;
+};
+
+std::shared_ptr<PassStore> pass_store() {
+  return std::make_shared<PassStore>();
+}
 
 struct Evaluator::Cache {
   StepContext context;
   EvaluatorSettings settings;
   Pricer pricer;
-  std::unordered_map<PassKey, std::unique_ptr<PassCost>, PassKeyHash> passes;
+  std::shared_ptr<PassStore> passes;
+  std::int64_t generation = 0;  // of the store that the pointers below are of
   std::unordered_map<StateKey, std::unique_ptr<StateCost>, StateKeyHash> states;
   // The search visits layouts of one pass, then of one state, one after another.
-  PassKey last_key;
+  LinkedKey last_key;
   PassCost* last_pass = nullptr;
   StateKey last_state_key{};
   StateCost* last_state = nullptr;
 
   // Between layouts: a chain that was handed out holds until the next one is asked for.
   void make_room() {
-    if (passes.size() < settings.most_passes) return;
-    states.clear(), passes.clear();
+    passes->make_room(settings.most_passes);
+    if (generation == passes->generation()) return;
+    generation = passes->generation();
+    states.clear();
     last_pass = nullptr, last_state = nullptr;
+  }
+
+  // Links follow from the sizes alone.
+  const PassLinks& links_of(const PassKey& key) {
+    const PassKey& last = last_key.key;
+    const bool same = key.tp == last.tp && key.cp == last.cp && key.ep == last.ep && key.etp == last.etp;
+    if (!last_pass || !same) last_key.links = pass_links(context.machine, key);
+    return last_key.links;
   }
 
   const PassCost* pass(PassKey key, bool priced) {
@@ -71,17 +111,17 @@ struct Evaluator::Cache {
                           false,
                           false,
                           context.job.training};
-    if (!last_pass || !(key == last_key)) {
-      std::unique_ptr<PassCost>& slot = passes[key];
+    if (!last_pass || !(key == last_key.key)) {
+      last_key = {key, links_of(key)};
+      std::unique_ptr<PassCost>& slot = (*passes)[last_key];
       if (!slot) slot = std::make_unique<PassCost>(unpriced_pass(input));
-      last_key = key;
       last_pass = slot.get();
     }
     if (priced && !last_pass->priced) price_pass(*last_pass, input, pricer);
     return last_pass;
   }
 
-  const StateCost* state(const PassCost* pass, const Layout& l) {
+  const StateCost* state(const PassCost* pass, const Layout& l, bool priced) {
     const bool inside = l.order == AxisOrder::tp_cp_ep_pp_dp;
     const StateKey key{pass,
                        l.dp,
@@ -92,20 +132,41 @@ struct Evaluator::Cache {
                        static_cast<std::int16_t>(inside ? l.pp : 0)};
     if (!last_state || !(key == last_state_key)) {
       std::unique_ptr<StateCost>& slot = states[key];
-      if (!slot) slot = std::make_unique<StateCost>(state_cost(*pass, l, context.job, context.machine));
+      if (!slot) slot = std::make_unique<StateCost>(state_cost(*pass, l, context.job, context.machine, priced));
       last_state_key = key;
       last_state = slot.get();
     }
-    if (pass->priced && !last_state->priced) *last_state = state_cost(*pass, l, context.job, context.machine);
+    if (priced && pass->priced && !last_state->priced)
+      *last_state = state_cost(*pass, l, context.job, context.machine);
     return last_state;
+  }
+
+  struct Wanted {
+    bool pass = true, state = true;  // priced; states as far as their pass is
+  };
+  Chain chain(const Layout& layout, Wanted wanted) {
+    Chain chain{&layout, nullptr, nullptr, nullptr, nullptr};
+    make_room();
+    const PassKey key = pass_key(layout);
+    if (layout.recompute.full && layout.recompute.full_layers > 0) {
+      PassKey plain = key;
+      plain.recompute = {};
+      chain.plain = pass(plain, wanted.pass);
+      chain.plain_state = state(chain.plain, layout, wanted.state);
+    }
+    chain.pass = pass(key, wanted.pass);
+    chain.state = state(chain.pass, layout, wanted.state);
+    return chain;
   }
 };
 
-Evaluator::Evaluator(const Job& job, const Machine& machine, const EvaluatorSettings& settings)
+Evaluator::Evaluator(const Job& job, const Machine& machine, const EvaluatorSettings& settings,
+                     std::shared_ptr<PassStore> passes)
     : cache_(new Cache{step_context(job, machine, settings.headroom),
                        settings,
                        Pricer(machine, Precision::bf16),
-                       {},
+                       std::move(passes),
+                       0,
                        {},
                        {},
                        nullptr,
@@ -115,18 +176,7 @@ Evaluator::~Evaluator() = default;
 Evaluator::Evaluator(Evaluator&&) noexcept = default;
 
 Chain Evaluator::chain(const Layout& layout, bool priced) {
-  Chain chain{&layout, nullptr, nullptr, nullptr, nullptr};
-  cache_->make_room();
-  const PassKey key = pass_key(layout);
-  if (layout.recompute.full && layout.recompute.full_layers > 0) {
-    PassKey plain = key;
-    plain.recompute = {};
-    chain.plain = cache_->pass(plain, priced);
-    chain.plain_state = cache_->state(chain.plain, layout);
-  }
-  chain.pass = cache_->pass(key, priced);
-  chain.state = cache_->state(chain.pass, layout);
-  return chain;
+  return cache_->chain(layout, {priced, true});
 }
 
 Cost Evaluator::cost(const Layout& layout) {
@@ -135,20 +185,20 @@ Cost Evaluator::cost(const Layout& layout) {
 Cost Evaluator::cost(const Layout& layout, std::vector<StageDetail>& stages) {
   return step_cost(cache_->context, chain(layout), &stages);
 }
-// Memory before time: links are priced only for layouts that fit.
+// Memory, then the bound, then time, whatever is cached: links are priced only for layouts that fit.
 Cost Evaluator::cost_if_fits(const Layout& layout, double at_most) {
-  const Chain known = chain(layout, false);
-  const bool priced = known.pass->priced && known.state->priced && (!known.plain || known.plain->priced);
+  const bool bounded = std::isfinite(at_most);
+  const Chain known = cache_->chain(layout, {.pass = false, .state = !bounded});
   Cost cost = tw::cost_if_fits(cache_->context, known);
-  if (priced || !cost.fits) return cost;
-  if (std::isfinite(at_most)) {
+  if (!cost.fits) return cost;
+  if (bounded) {
     cache_->pass(pass_key(layout), true);
     if (step_floor(cache_->context, known) > at_most) {
       cost.step_seconds = std::numeric_limits<double>::infinity();
       return cost;
     }
   }
-  return tw::cost_if_fits(cache_->context, chain(layout));
+  return is_priced(known) ? cost : tw::cost_if_fits(cache_->context, chain(layout));
 }
 const StepContext& Evaluator::context() const {
   return cache_->context;

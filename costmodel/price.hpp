@@ -53,6 +53,7 @@ void slow_beside_compute(PricedOp& op, const Calibration& calibration, double by
 // Shapes of the groups inside one pass key.
 struct PassLinks {
   GroupLinks tp, cp, ep, etp;
+  friend bool operator==(const PassLinks&, const PassLinks&) = default;
 };
 PassLinks pass_links(const Machine& machine, const PassKey& key);
 GroupLinks links_of(const Fabric& fabric, const std::vector<Axis>& axes);

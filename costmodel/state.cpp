@@ -14,10 +14,16 @@ struct StateGroups {
   Groups attention, expert;
 };
 
-StateGroups state_groups(const Layout& layout, const Machine& machine) {
+// Bytes need their sizes alone.
+StateGroups state_groups(const Layout& layout, const Machine& machine, bool priced) {
+  const auto links = [&](const std::vector<Axis>& axes) {
+    if (priced) return links_of(*machine.fabric, axes);
+    GroupLinks sized;
+    for (const Axis& axis : axes) sized.ranks *= axis.size;
+    return sized;
+  };
   const auto of = [&](Scope scope) {
-    return Groups{links_of(*machine.fabric, state_shard_group(layout, scope)),
-                  links_of(*machine.fabric, state_replica_group(layout, scope))};
+    return Groups{links(state_shard_group(layout, scope)), links(state_replica_group(layout, scope))};
   };
   return {of(Scope::attention), of(Scope::expert)};
 }
@@ -342,13 +348,15 @@ void add_tied_head(StateCost& out, const PassCost& pass, const Traffic& t, Sched
 
 }  // namespace
 
-StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job, const Machine& machine) {
-  const StateGroups groups = state_groups(layout, machine);
+StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job, const Machine& machine,
+                     bool priced) {
+  priced = priced && pass.priced;
+  const StateGroups groups = state_groups(layout, machine, priced);
   const Traffic traffic{layout, machine, groups, job.training};
   const StateMechanisms& s = traffic.state();
   StateCost out;
-  out.priced = pass.priced;
-  if (pass.priced && layout.pp > 1) {
+  out.priced = priced;
+  if (priced && layout.pp > 1) {
     out.hop = stage_hop(layout, *machine.fabric);
     out.send = send_seconds(out.hop, layout, job, machine);
   }
@@ -357,7 +365,7 @@ StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job,
   out.gathers_every = layout.zero >= 3 && !whole;
   out.reduces_every = out.gathers_every || (layout.zero == 2 && s.reduce_every_microbatch);
   const bool cut = out.reduces_every || (layout.zero == 2 && microbatches(layout, job) == 1);
-  const Schedule when{out.gathers_every, out.reduces_every, cut, whole, pass.priced};
+  const Schedule when{out.gathers_every, out.reduces_every, cut, whole, priced};
   for (const KindPass& kind : pass.kinds) out.kinds.push_back(kind_state(kind, kind.weights, traffic, when));
   out.embedding = kind_state(pass.embedding, pass.embedding.weights, traffic, when);
   out.head = kind_state(pass.head, pass.head.weights, traffic, when);
@@ -365,9 +373,9 @@ StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job,
     out.mtp_entry = kind_state(pass.mtp_entry, pass.mtp_entry.weights, traffic, when);
     out.mtp_head = kind_state(pass.head, {}, traffic, when);
   }
-  if (pass.priced) out.tp_reduce = tp_reduce_seconds(pass, traffic, job);
+  if (priced) out.tp_reduce = tp_reduce_seconds(pass, traffic, job);
   if (job.model->tied_embeddings && layout.pp > 1) add_tied_head(out, pass, traffic, when);
-  if (!pass.priced) return out;
+  if (!priced) return out;
   out.gather = traffic.gather(pass.kinds.front().weights);
   out.reduce = traffic.reduce(pass.kinds.front().weights);
   return out;

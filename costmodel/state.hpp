@@ -40,6 +40,8 @@ struct StateCost {
   bool priced = false;             // as its pass was: else only the bytes are filled
 };
 
-StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job, const Machine& machine);
+// Priced where its pass is, unless bytes alone are asked for.
+StateCost state_cost(const PassCost& pass, const Layout& layout, const Job& job, const Machine& machine,
+                     bool priced = true);
 
 }  // namespace tw

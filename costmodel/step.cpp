@@ -92,7 +92,7 @@ class Step {
   Cost run_if_fits() {
     split();
     memory(nullptr);
-    if (cost_.fits) time(nullptr);
+    if (cost_.fits && is_priced(c_)) time(nullptr);
     return cost_;
   }
 
@@ -374,6 +374,11 @@ class Step {
 void each_part_of_stage(const StepContext& context, const Chain& chain, std::int32_t stage,
                         const PartVisitor& part) {
   Step(context, chain).visit(stage, part);
+}
+
+bool is_priced(const Chain& chain) {
+  const bool plain = !chain.plain || (chain.plain->priced && chain.plain_state->priced);
+  return plain && chain.pass->priced && chain.state->priced;
 }
 
 Cost cost_if_fits(const StepContext& context, const Chain& chain) {

@@ -49,7 +49,9 @@ using PartVisitor = std::function<void(const KindPass& pass, const KindState& st
 void each_part_of_stage(const StepContext& context, const Chain& chain, std::int32_t stage,
                         const PartVisitor& part);
 
-// Memory before time: where the layout does not fit, its time stays zero. For searches.
+bool is_priced(const Chain& chain);
+// Memory before time: where the layout does not fit or its chain is not priced, its time stays zero. For
+// searches.
 Cost cost_if_fits(const StepContext& context, const Chain& chain);
 // No schedule ends sooner: every micro-batch passes every layer, and some stage does the mean of that work
 // or more (derived). Reads the priced pass alone; 0 where the bound does not hold (DualPipe hides work,

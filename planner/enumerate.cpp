@@ -107,6 +107,22 @@ class Walker {
     return counts_;
   }
 
+  // The walk in two: to the pieces, and on from one of them.
+  using Piece = LayoutWalk::Piece;
+  std::vector<Piece> pieces() {
+    std::vector<Piece> out;
+    collect_ = &out;
+    walk_sizes();
+    collect_ = nullptr;
+    return out;
+  }
+  void run(const Piece& piece, LayoutVisitor visit) {
+    visit_ = visit;
+    layout_ = piece.keys;
+    walk_precision();
+  }
+  const Enumerated& counts() const { return counts_; }
+
  private:
   template <class Field, class Then>
   static void each(const Sizes& values, Field& field, Then then) {
@@ -153,13 +169,27 @@ class Walker {
     for (const Recompute& recompute : values_.recompute) {
       l.recompute = recompute;
       if (!obeys(Link::pass)) continue;
-      each(values_.precision, l.precision, [&] {
-        each(values_.mb, l.mb, [&] {
-          changed_ = Link::pass;
-          walk_dp();
-        });
-      });
+      if (collect_ != nullptr)
+        collect_->push_back({place(static_cast<std::int32_t>(&recompute - values_.recompute.data())), l});
+      else
+        walk_precision();
     }
+  }
+
+  std::array<std::int32_t, 8> place(std::int32_t recompute) const {
+    const Layout& l = layout_;
+    return {l.tp, l.cp, l.ep, l.etp, l.sp ? 1 : 0, static_cast<std::int32_t>(l.cp_kind),
+            static_cast<std::int32_t>(l.dispatch), recompute};
+  }
+
+  void walk_precision() {
+    Layout& l = layout_;
+    each(values_.precision, l.precision, [&] {
+      each(values_.mb, l.mb, [&] {
+        changed_ = Link::pass;
+        walk_dp();
+      });
+    });
   }
 
   void walk_dp() {
@@ -222,6 +252,7 @@ class Walker {
   Layout layout_;
   Link changed_ = Link::pass;
   Enumerated counts_;
+  std::vector<Piece>* collect_ = nullptr;
 };
 
 // One round of the SplitMix64 finaliser (Steele, Lea, Flood 2014): a bijection of 64 bits.
@@ -260,10 +291,40 @@ LayoutId layout_id(const Layout& l) {
   return static_cast<LayoutId>(hash);
 }
 
-Enumerated visit_layouts(const SearchSpace& space, const Job& job, LayoutVisitor visit) {
+namespace {
+
+const Job& checked(const Job& job) {
   TW_CHECK(job.model != nullptr && job.gpus >= 1 && job.gpus <= kLayoutLimit && job.global_batch >= 1 &&
            job.seq >= 1);
-  return Walker(space, job, visit).run();
+  return job;
+}
+
+constexpr auto kNobody = [](const Layout&, Link) {};
+
+}  // namespace
+
+Enumerated visit_layouts(const SearchSpace& space, const Job& job, LayoutVisitor visit) {
+  return Walker(space, checked(job), visit).run();
+}
+
+class LayoutWalk::Pieces {
+ public:
+  Pieces(const SearchSpace& space, const Job& job) : walker(space, job, kNobody), list(walker.pieces()) {}
+  Walker walker;
+  std::vector<Piece> list;
+};
+
+LayoutWalk::LayoutWalk(const SearchSpace& space, const Job& job)
+    : pieces_(std::make_unique<Pieces>(space, checked(job))) {}
+LayoutWalk::~LayoutWalk() = default;
+const std::vector<LayoutWalk::Piece>& LayoutWalk::pieces() const {
+  return pieces_->list;
+}
+void LayoutWalk::visit(const Piece& piece, LayoutVisitor visit) {
+  pieces_->walker.run(piece, visit);
+}
+const Enumerated& LayoutWalk::counts() const {
+  return pieces_->walker.counts();
 }
 
 }  // namespace tw

@@ -80,6 +80,26 @@ class LayoutVisitor {
 // The layout passed on is one object that changes from call to call; nothing is allocated per layout.
 Enumerated visit_layouts(const SearchSpace& space, const Job& job, LayoutVisitor visit);
 
+// The same walk cut at its outermost keys, so that walks of several numbers of GPUs can go side by side: what
+// they would compute alike is then computed once.
+class LayoutWalk {
+ public:
+  // Keys of a pass up to recompute. Walks over one space meet them in the order of `place`.
+  struct Piece {
+    std::array<std::int32_t, 8> place{};
+    Layout keys;
+  };
+  LayoutWalk(const SearchSpace& space, const Job& job);  // which must outlive it
+  ~LayoutWalk();
+  const std::vector<Piece>& pieces() const;
+  void visit(const Piece& piece, LayoutVisitor visit);
+  const Enumerated& counts() const;  // of the pieces visited so far
+
+ private:
+  class Pieces;
+  std::unique_ptr<Pieces> pieces_;
+};
+
 template <class F>
 Enumerated for_each_layout(const SearchSpace& space, const Job& job, F&& visit) {
   return visit_layouts(space, job, LayoutVisitor(visit));

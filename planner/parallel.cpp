@@ -8,6 +8,10 @@
 
 namespace tw {
 
+std::size_t parallel_tasks() {
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
 void for_each_parallel(std::size_t count, const std::function<void(std::size_t)>& task) {
   std::atomic<std::size_t> taken{0};
   std::vector<std::exception_ptr> errors(count);
@@ -21,7 +25,7 @@ void for_each_parallel(std::size_t count, const std::function<void(std::size_t)>
       }
     }
   };
-  const std::size_t threads = std::min<std::size_t>(count, std::max(1u, std::thread::hardware_concurrency()));
+  const std::size_t threads = std::min(count, parallel_tasks());
   {
     std::vector<std::jthread> others;
     for (std::size_t i = 1; i < threads; ++i) others.emplace_back(work);

@@ -12,6 +12,9 @@
 
 namespace tw {
 
+// How many tasks run side by side.
+std::size_t parallel_tasks();
+
 // Calls task(i) once for each i below `count`, the last first (the largest, where tasks grow). Where some
 // throw, the error of the lowest index is thrown when all are done.
 void for_each_parallel(std::size_t count, const std::function<void(std::size_t)>& task);

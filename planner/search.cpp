@@ -10,7 +10,6 @@
 namespace tw {
 namespace {
 
-constexpr std::int64_t kReportEvery = 4096;
 constexpr double kLittleOver = 0.1;  // of the limit: layouts worth a look although they do not fit
 constexpr std::size_t kNearMisses = 3;
 
@@ -34,7 +33,7 @@ std::string why_nothing_is_legal(const SearchSpace& space, const Job& job, const
   return rules.empty() ? "no sizes multiply to the GPUs" : out;
 }
 
-// The enumerator keeps a pass while it walks all that hangs on it, so few need to be remembered.
+// A walk keeps a pass while it visits all that hangs on it, so few need to be remembered: those of one piece.
 EvaluatorSettings with_small_cache(EvaluatorSettings settings) {
   settings.most_passes = 64;
   return settings;
@@ -42,28 +41,30 @@ EvaluatorSettings with_small_cache(EvaluatorSettings settings) {
 
 class Search {
  public:
-  Search(const Problem& problem, const SearchSpace& space, const Wanted& wanted)
+  Search(const Problem& problem, const SearchSpace& space, const Wanted& wanted,
+         std::shared_ptr<PassStore> passes)
       : problem_(problem),
         space_(space),
         quick_(wanted.quick),
-        evaluator_(problem.job, problem.machine, with_small_cache(problem.inputs.settings)),
+        walk_(space_, problem.job),
+        evaluator_(problem.job, problem.machine, with_small_cache(problem.inputs.settings), std::move(passes)),
         limit_(evaluator_.context().limit.count),
         best_(wanted.top),
         nearest_(kNearMisses),
         fast_misses_(kNearMisses) {}
 
-  SearchResult run(const ProgressReport& report) {
-    const auto start = std::chrono::steady_clock::now();
-    // A first walk only counts: it costs a hundredth of pricing and gives progress its end.
-    const std::int64_t total =
-        report ? for_each_layout(space_, problem_.job, [](const Layout&, Link) {}).legal : 0;
-    std::int64_t seen = 0;
+  bool done() const { return next_ == walk_.pieces().size(); }
+  const LayoutWalk::Piece& next() const { return walk_.pieces()[next_]; }
+  std::size_t pieces() const { return walk_.pieces().size(); }
+  void step() {
+    const auto visit = [&](const Layout& layout, Link) { look_at(layout); };
+    walk_.visit(next(), visit);
+    ++next_;
+  }
+
+  SearchResult result(double seconds) {
     SearchResult out;
-    const Enumerated counts = for_each_layout(space_, problem_.job, [&](const Layout& layout, Link) {
-      if (report && ++seen % kReportEvery == 0)
-        report(static_cast<double>(seen) / static_cast<double>(total));
-      look_at(layout);
-    });
+    const Enumerated& counts = walk_.counts();
     out.searched.legal = counts.legal;
     if (counts.legal == 0) out.nothing_legal = why_nothing_is_legal(space_, problem_.job, counts);
     out.searched.evaluated = evaluated_;
@@ -72,7 +73,7 @@ class Search {
     out.searched.proven = true;
     out.best = best_.take();
     out.near_misses = near_misses(out.best);
-    out.searched.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    out.searched.seconds = seconds;
     return out;
   }
 
@@ -113,8 +114,10 @@ class Search {
   }
 
   const Problem& problem_;
-  const SearchSpace& space_;
+  const SearchSpace space_;
   bool quick_;
+  LayoutWalk walk_;
+  std::size_t next_ = 0;  // piece
   Evaluator evaluator_;
   std::int64_t limit_;
   Smallest<Key, RankedLayout> best_;
@@ -127,7 +130,32 @@ class Search {
 
 SearchResult search(const Problem& problem, const SearchSpace& space, const Wanted& wanted,
                     const ProgressReport& report) {
-  return Search(problem, space, wanted).run(report);
+  return std::move(search_together({{&problem, space}}, wanted, report).front());
+}
+
+// Pieces of one place go one after another: what the first computes, the others find.
+std::vector<SearchResult> search_together(const std::vector<SearchTask>& tasks, const Wanted& wanted,
+                                          const ProgressReport& report) {
+  const auto start = std::chrono::steady_clock::now();
+  const std::shared_ptr<PassStore> passes = pass_store();
+  std::vector<std::unique_ptr<Search>> searches;
+  std::size_t all = 0, done = 0;
+  for (const SearchTask& task : tasks) {
+    searches.push_back(std::make_unique<Search>(*task.problem, task.space, wanted, passes));
+    all += searches.back()->pieces();
+  }
+  for (; done < all; ++done) {
+    Search* first = nullptr;
+    for (const std::unique_ptr<Search>& each : searches) {
+      if (!each->done() && (first == nullptr || each->next().place < first->next().place)) first = each.get();
+    }
+    first->step();
+    if (report) report(static_cast<double>(done) / static_cast<double>(all));
+  }
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  std::vector<SearchResult> out;
+  for (const std::unique_ptr<Search>& each : searches) out.push_back(each->result(seconds));
+  return out;
 }
 
 }  // namespace tw

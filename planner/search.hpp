@@ -34,4 +34,13 @@ struct Wanted {
 SearchResult search(const Problem& problem, const SearchSpace& space, const Wanted& wanted,
                     const ProgressReport& report);
 
+// Several numbers of GPUs at once, of one model, sequence, framework and calibration: what one search computes
+// of a layer serves the others. Each result is that of its own search.
+struct SearchTask {
+  const Problem* problem = nullptr;
+  SearchSpace space;
+};
+std::vector<SearchResult> search_together(const std::vector<SearchTask>& tasks, const Wanted& wanted,
+                                          const ProgressReport& report);
+
 }  // namespace tw

@@ -1,6 +1,8 @@
 #include "planner/size/phase.hpp"
 
 #include <algorithm>
+#include <memory>
+#include <optional>
 
 #include "costmodel/layout/legality.hpp"
 #include "planner/space.hpp"
@@ -27,59 +29,75 @@ void add(Searched& sum, const Searched& one) {
   sum.seconds += one.seconds, sum.proven = one.proven;
 }
 
-class PhasePlanner {
+// One number of GPUs. Its machine changes with the batch of the part at hand.
+class CountPlanner {
  public:
-  PhasePlanner(const Inputs& inputs, const JobPhase& phase, std::int32_t gpus, const std::string& fixed,
-               const ProgressReport& report)
-      : inputs_(inputs), phase_(phase), gpus_(gpus), fixed_(fixed), report_(report) {}
+  CountPlanner(const Inputs& inputs, const JobPhase& phase, std::int32_t gpus) : inputs_(inputs), gpus_(gpus) {
+    inputs_.seq = phase.seq, inputs_.training = phase.training;
+  }
 
-  PlannedPhase run() {
-    inputs_.seq = phase_.seq, inputs_.training = phase_.training;
-    for (std::size_t i = phase_.batches.size(); i-- > 0;) {
-      if (add_part(phase_.batches[i])) continue;
-      out_.parts.clear();
-      break;
-    }
+  // Parts come last to first. True where the part after this one does not give the layout.
+  bool needs_search(std::int64_t batch) {
+    if (failed_) return false;
+    inputs_.global_batch = batch;
+    evaluator_.reset();
+    problem_.emplace(inputs_, gpus_);
+    evaluator_.emplace(problem_->job, problem_->machine, inputs_.settings);
+    out_.limit = evaluator_->context().limit;
+    if (out_.parts.empty()) return true;
+    const Layout last = out_.parts.back().best.layout;
+    if (!is_legal(last, problem_->job) || !evaluator_->cost(last).fits) return true;
+    keep(last);
+    return false;
+  }
+  const Problem& problem() const { return *problem_; }
+  void take(const SearchResult& found) {
+    add(out_.searched, found.searched);
+    if (!found.best.empty()) return keep(found.best.front().layout);
+    failed_ = true;
+    out_.near_misses = found.near_misses, out_.nothing_legal = found.nothing_legal;
+  }
+  PlannedPhase result() {
+    if (failed_) out_.parts.clear();
     std::reverse(out_.parts.begin(), out_.parts.end());
     return std::move(out_);
   }
 
  private:
-  // False where no layout fits.
-  bool add_part(std::int64_t batch) {
-    inputs_.global_batch = batch;
-    const Problem problem(inputs_, gpus_);
-    Evaluator evaluator(problem.job, problem.machine, inputs_.settings);
-    out_.limit = evaluator.context().limit;
-    if (!out_.parts.empty()) {
-      const Layout& last = out_.parts.front().best.layout;
-      if (is_legal(last, problem.job) && evaluator.cost(last).fits) return keep(problem, evaluator, last);
-    }
-    const SearchResult found = search(problem, space_of(problem, fixed_), {.top = 1, .quick = true}, report_);
-    add(out_.searched, found.searched);
-    if (!found.best.empty()) return keep(problem, evaluator, found.best.front().layout);
-    out_.near_misses = found.near_misses, out_.nothing_legal = found.nothing_legal;
-    return false;
-  }
-
-  bool keep(const Problem& problem, Evaluator& evaluator, const Layout& layout) {
-    out_.parts.push_back({predict(evaluator, layout), checkpoint_bytes(problem, evaluator)});
-    return true;
+  void keep(const Layout& layout) {
+    out_.parts.push_back({predict(*evaluator_, layout), checkpoint_bytes(*problem_, *evaluator_)});
   }
 
   Inputs inputs_;  // of this phase
-  const JobPhase& phase_;
   std::int32_t gpus_;
-  const std::string& fixed_;
-  const ProgressReport& report_;
+  std::optional<Problem> problem_;
+  std::optional<Evaluator> evaluator_;
+  bool failed_ = false;
   PlannedPhase out_;
 };
 
 }  // namespace
 
-PlannedPhase plan_phase(const Inputs& inputs, const JobPhase& phase, std::int32_t gpus,
-                        const std::string& fixed, const ProgressReport& report) {
-  return PhasePlanner(inputs, phase, gpus, fixed, report).run();
+std::vector<PlannedPhase> plan_phase(const Inputs& inputs, const JobPhase& phase,
+                                     const std::vector<std::int32_t>& gpus, const std::string& fixed,
+                                     const ProgressReport& report) {
+  std::vector<std::unique_ptr<CountPlanner>> counts;
+  for (const std::int32_t count : gpus)
+    counts.push_back(std::make_unique<CountPlanner>(inputs, phase, count));
+  for (std::size_t i = phase.batches.size(); i-- > 0;) {
+    std::vector<CountPlanner*> searched;
+    std::vector<SearchTask> tasks;
+    for (const std::unique_ptr<CountPlanner>& count : counts) {
+      if (!count->needs_search(phase.batches[i])) continue;
+      searched.push_back(count.get());
+      tasks.push_back({&count->problem(), space_of(count->problem(), fixed)});
+    }
+    const std::vector<SearchResult> found = search_together(tasks, {.top = 1, .quick = true}, report);
+    for (std::size_t n = 0; n < found.size(); ++n) searched[n]->take(found[n]);
+  }
+  std::vector<PlannedPhase> out;
+  for (const std::unique_ptr<CountPlanner>& count : counts) out.push_back(count->result());
+  return out;
 }
 
 Bytes checkpoint_bytes(const Problem& problem, Evaluator& evaluator) {

@@ -32,10 +32,11 @@ struct PlannedPhase {
   Bytes limit;
 };
 
-// The layout is searched for the last batch; earlier batches keep it where it is legal and fits, and are
-// searched for where it is not.
-PlannedPhase plan_phase(const Inputs& inputs, const JobPhase& phase, std::int32_t gpus,
-                        const std::string& fixed, const ProgressReport& report);
+// On each number of GPUs. The layout is searched for the last batch; earlier batches keep it where it is
+// legal and fits, and are searched for where it is not.
+std::vector<PlannedPhase> plan_phase(const Inputs& inputs, const JobPhase& phase,
+                                     const std::vector<std::int32_t>& gpus, const std::string& fixed,
+                                     const ProgressReport& report);
 
 // Of what is trained, all ranks together: master weights and two moments in the framework's formats, from
 // which the weights of the next step follow. Frozen weights are not written again.

@@ -57,16 +57,32 @@ SizeRow row_of(std::int32_t gpus, const SizeSettings& settings, std::vector<Plan
   return row;
 }
 
-// Rows of several numbers of GPUs; each phase of each is a task of its own.
+// Numbers of GPUs dealt to as many hands as work side by side, there and back, so that each gets large and
+// small ones.
+std::vector<std::vector<std::size_t>> dealt(std::size_t counts, std::size_t hands) {
+  std::vector<std::vector<std::size_t>> out(std::min(counts, hands));
+  for (std::size_t i = 0; i < counts; ++i) {
+    const std::size_t at = i % (2 * out.size());
+    out[std::min(at, 2 * out.size() - 1 - at)].push_back(counts - 1 - i);
+  }
+  return out;
+}
+
+// Rows of several numbers of GPUs; each phase of each hand is a task of its own.
 std::vector<SizeRow> rows_of(const Inputs& inputs, const SizeSettings& settings,
                              const std::vector<std::int32_t>& gpus, const std::string& what) {
   const std::size_t phases = settings.phases.size();
+  const std::vector<std::vector<std::size_t>> hands = dealt(gpus.size(), parallel_tasks());
   std::vector<std::vector<PlannedPhase>> planned(gpus.size(), std::vector<PlannedPhase>(phases));
-  JointProgress progress(settings.progress, what, gpus.size() * phases);
-  for_each_parallel(gpus.size() * phases, [&](std::size_t task) {
-    const std::size_t row = task / phases, phase = task % phases;
-    planned[row][phase] =
-        plan_phase(inputs, settings.phases[phase], gpus[row], settings.fixed, progress.report(task));
+  JointProgress progress(settings.progress, what, hands.size() * phases);
+  for_each_parallel(hands.size() * phases, [&](std::size_t task) {
+    const std::vector<std::size_t>& hand = hands[task / phases];
+    const std::size_t phase = task % phases;
+    std::vector<std::int32_t> counts;
+    for (const std::size_t row : hand) counts.push_back(gpus[row]);
+    std::vector<PlannedPhase> found =
+        plan_phase(inputs, settings.phases[phase], counts, settings.fixed, progress.report(task));
+    for (std::size_t i = 0; i < hand.size(); ++i) planned[hand[i]][phase] = std::move(found[i]);
   });
   std::vector<SizeRow> rows;
   for (std::size_t i = 0; i < gpus.size(); ++i) {

@@ -97,6 +97,30 @@ TEST_P(PlanOf, QuickSearchFindsTheSameBest) {
   EXPECT_EQ(s.refused_by_memory, all.searched.refused_by_memory);
 }
 
+// Searches of several numbers of GPUs share what they compute of a layer; each ends as it does alone, to the
+// last bit and the last count.
+TEST_P(PlanOf, SearchTogetherFindsWhatEachFindsAlone) {
+  const Inputs inputs = inputs_for(GetParam());
+  const std::int32_t gpus = inputs.cluster.gpus;
+  const Problem one(inputs, gpus), more(inputs, 2 * gpus);
+  const std::vector<SearchTask> tasks = {{&more, space_of(more, GetParam().fixed)},
+                                         {&one, space_of(one, GetParam().fixed)}};
+  const std::vector<SearchResult> together = search_together(tasks, {.top = 2, .quick = true}, {});
+  ASSERT_EQ(together.size(), tasks.size());
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    const SearchResult alone = search(*tasks[i].problem, tasks[i].space, {.top = 2, .quick = true}, {});
+    const Searched &a = alone.searched, &t = together[i].searched;
+    EXPECT_EQ(t.legal, a.legal);
+    EXPECT_EQ(t.evaluated, a.evaluated);
+    EXPECT_EQ(t.pruned_by_bound, a.pruned_by_bound);
+    ASSERT_EQ(together[i].best.size(), alone.best.size());
+    for (std::size_t n = 0; n < alone.best.size(); ++n) {
+      EXPECT_EQ(to_string(together[i].best[n].layout), to_string(alone.best[n].layout));
+      EXPECT_EQ(together[i].best[n].cost.step_seconds, alone.best[n].cost.step_seconds);
+    }
+  }
+}
+
 TEST_P(PlanOf, NearMissesDoNotFitAndTheirRemediesDo) {
   const Inputs inputs = inputs_for(GetParam());
   const Problem problem(inputs, inputs.cluster.gpus);
