@@ -1,7 +1,7 @@
 # Entry points for people and CI, in dependency order. Each prints what it does and is safe to repeat.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps build quickstart asan-build test asan bench tidy clean
+.PHONY: help deps charts browser build quickstart asan-build test asan bench tidy clean
 
 JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 # The first plan: Mixtral-8x22B on 16 nodes of 8 H100.
@@ -17,6 +17,12 @@ help: ## this list
 
 deps: ## install what is missing (apt; nothing is removed or upgraded)
 	@SKIP_DEPS='$(SKIP_DEPS)' UPGRADE='$(UPGRADE)' setup/dependencies.sh
+
+charts: node_modules/.package-lock.json ## install the chart library of --report (npm, into node_modules)
+
+node_modules/.package-lock.json: package.json package-lock.json | deps
+	@echo "== charts: npm ci"
+	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 
 build/%/build.ninja: CMakePresets.json | deps
 	@echo "== configure: $* tree in build/$*"
@@ -35,24 +41,29 @@ build/here.json:
 	@echo "== calibrate: what operators and messages cost here, two ranks at once (once; make clean forgets it)"
 	@build/release/bin/trainwright calibrate --device cpu --ranks 2 --seconds 30 --out $@
 
-quickstart: deps build/release/build.ninja ## build, then calibrate this machine, plan, train the best three (no GPU needed)
+quickstart: deps charts build/release/build.ninja ## build, then calibrate this machine, plan, train the best three (no GPU needed)
 	@echo "== build: the programs, $(JOBS) jobs"
 	@cmake --build --preset release -j $(JOBS) --target $(PROGRAMS)
 	@$(MAKE) --no-print-directory build/here.json
 	@echo "== plan: trainwright plan $(LOOP)"
-	@build/release/bin/trainwright plan $(LOOP) --top 3 --save build/plan.json
+	@build/release/bin/trainwright plan $(LOOP) --top 3 --save build/plan.json --json build/planned.json
 	@echo "== confirm: the three best layouts, trained for 20 steps each"
 	@build/release/bin/trainwright confirm --plan build/plan.json --top 3 --steps 20 --json build/confirmed.json || \
 	  { [ $$? -eq 4 ] && ! grep -q '"failed"' build/confirmed.json && \
 	    echo "A run lies outside its band: is this machine busy with something else?"; }
 	@echo "== and a plan for 128 H100s, from the calibration that ships: trainwright $(FIRST_PLAN)"
-	@build/release/bin/trainwright $(FIRST_PLAN)
+	@build/release/bin/trainwright $(FIRST_PLAN) --json build/first_plan.json
+	@echo "== and all of it as a page with charts: build/quickstart.html"
+	@build/release/bin/trainwright report build/planned.json build/confirmed.json build/first_plan.json --out build/quickstart.html
 
 asan-build: deps build/asan/build.ninja
 	@echo "== build: asan tree (address and undefined-behaviour sanitizers), $(JOBS) jobs"
 	@cmake --build --preset asan -j $(JOBS)
 
-test: build asan-build ## every test that needs no GPU; the last line says `N passed, N failed`
+browser: deps ## install a browser for the tests of pages, where none is there
+	@SKIP_DEPS='$(SKIP_DEPS)' UPGRADE='$(UPGRADE)' setup/dependencies.sh web
+
+test: browser charts build asan-build ## every test that needs no GPU; the last line says `N passed, N failed`
 	@tests/run.sh release asan
 
 asan: asan-build ## the tests of the sanitizer tree alone

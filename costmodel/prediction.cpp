@@ -1,6 +1,9 @@
 #include "costmodel/prediction.hpp"
 
 #include <algorithm>
+#include <cmath>
+
+#include "costmodel/curves.hpp"
 
 namespace tw {
 namespace {
@@ -51,6 +54,21 @@ void fill_terms(Prediction& out, const Chain& chain, const StepContext& context)
   for (TermPrediction& term : out.terms) term.seconds = std::max(term.seconds, term.exposed);
 }
 
+// The parts whose squares sum to that of the spread; what no curve explains is the whole step's.
+std::vector<BandPart> band_of(const Cost& cost, double shared) {
+  std::vector<BandPart> out;
+  double rest = cost.spread_seconds * cost.spread_seconds;
+  for (std::size_t i = 0; i < kCurves; ++i) {
+    const double error = shared * double{cost.terms.error[i]};
+    if (error > 0) out.push_back({name_of(static_cast<CurveId>(i)), error});
+    rest -= error * error;
+  }
+  out.push_back({"whole_step", std::sqrt(std::max(rest, 0.0))});
+  std::sort(out.begin(), out.end(),
+            [](const BandPart& a, const BandPart& b) { return a.seconds > b.seconds; });
+  return out;
+}
+
 }  // namespace
 
 Prediction predict(Evaluator& evaluator, const Layout& layout) {
@@ -74,7 +92,10 @@ Prediction predict(Evaluator& evaluator, const Layout& layout) {
   const Cost& cost = out.cost;
   const double compute = cost.terms[Term::gemm] + cost.terms[Term::expert_gemm] + cost.terms[Term::attention];
   out.hfu = compute > 0 ? out.mfu * (1 + double{cost.terms[Term::recompute]} / compute) : out.mfu;
-  fill_terms(out, evaluator.chain(layout), context);
+  const Chain chain = evaluator.chain(layout);
+  fill_terms(out, chain, context);
+  out.pipe = pipe_detail(context, chain);
+  out.band = band_of(cost, context.machine.calibration->data().step_errors->shared);
   return out;
 }
 
@@ -88,6 +109,13 @@ std::string_view name_of(Provenance provenance) {
       return "derived";
   }
   return "";
+}
+
+std::string_view name_of(CurveId curve) {
+  constexpr std::string_view names[] = {"gemm", "grouped_gemm",     "attention",        "elementwise",
+                                        "copy", "intra_collective", "inter_collective", "point_to_point",
+                                        "host"};
+  return names[static_cast<std::size_t>(curve)];
 }
 
 std::string_view name_of(MemoryPart part) {

@@ -21,6 +21,13 @@ struct TermPrediction {
   bool extrapolated = false;                    // any of its ops lies outside its curve's range
 };
 
+// A source of error of the step: a curve of the calibration, or the step as a whole (framework, GPUs, a
+// calibration carried over). They add in squares.
+struct BandPart {
+  std::string_view name;
+  double seconds = 0;  // one standard deviation
+};
+
 struct Prediction {
   Layout layout;
   Cost cost;
@@ -34,9 +41,12 @@ struct Prediction {
   double mfu = 0, hfu = 0;  // of the bf16 peak; hfu counts recomputation as work
   std::vector<TermPrediction> terms;
   std::vector<StageDetail> stages;
+  PipeDetail pipe;
+  std::vector<BandPart> band;  // widest first
 };
 
 Prediction predict(Evaluator& evaluator, const Layout& layout);
 std::string_view name_of(Provenance provenance);
+std::string_view name_of(CurveId curve);
 
 }  // namespace tw

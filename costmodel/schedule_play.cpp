@@ -36,6 +36,12 @@ class Player {
     }
     return spans;
   }
+  // The same, and when each slot ran.
+  std::vector<std::vector<PlayedSlot>> run_recorded() {
+    played_.resize(stages_.size());
+    run();
+    return std::move(played_);
+  }
 
  private:
   struct StageState {
@@ -134,6 +140,7 @@ class Player {
       if (state.next == 0) state.span.start = start;
       state.span.end = start + duration(slot);
       state.span.work += duration(slot);
+      if (!played_.empty()) played_[static_cast<std::size_t>(stage)].push_back({slot, start, state.span.end});
       finish(slot, state.span.end);
     }
   }
@@ -144,6 +151,7 @@ class Player {
   std::int32_t chunks_;
   std::vector<double> forward_, backward_;  // end of each pass, by micro-batch and chunk
   std::vector<StageState> stages_;
+  std::vector<std::vector<PlayedSlot>> played_;  // empty: not asked for
   std::vector<std::int32_t> ready_;
 };
 
@@ -160,6 +168,12 @@ const Schedule& schedule_at(std::uint8_t index) {
 std::vector<StageSpan> play_stages(const Schedule& schedule, const PipeShape& shape, const PipeTimes& times) {
   TW_CHECK(schedule.illegal(shape).empty());
   return Player(schedule, shape, times).run();
+}
+
+std::vector<std::vector<PlayedSlot>> play_slots(const Schedule& schedule, const PipeShape& shape,
+                                                const PipeTimes& times) {
+  TW_CHECK(schedule.illegal(shape).empty());
+  return Player(schedule, shape, times).run_recorded();
 }
 
 Makespan play(const Schedule& schedule, const PipeShape& shape, const PipeTimes& times) {

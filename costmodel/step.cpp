@@ -89,6 +89,11 @@ class Step {
     });
   }
 
+  PipeDetail pipe() {
+    split();
+    return {std::move(times_), send_between(), shape_.microbatches};
+  }
+
   Cost run_if_fits() {
     split();
     memory(nullptr);
@@ -278,8 +283,11 @@ class Step {
     });
   }
 
+  // Zero where the chunks stand still for it.
+  double send_between() const { return still_.send > 0 ? 0 : c_.state->send; }
+
   void time(std::vector<StageDetail>* details) {
-    const double send = still_.send > 0 ? 0 : c_.state->send;
+    const double send = send_between();
     const Makespan span = schedule_.makespan(shape_, {times_, send});
     std::vector<Device> devices(static_cast<std::size_t>(l_.pp));
     each_held([&](std::int32_t s, std::int32_t c, double share) {
@@ -370,6 +378,10 @@ class Step {
 };
 
 }  // namespace
+
+PipeDetail pipe_detail(const StepContext& context, const Chain& chain) {
+  return Step(context, chain).pipe();
+}
 
 void each_part_of_stage(const StepContext& context, const Chain& chain, std::int32_t stage,
                         const PartVisitor& part) {

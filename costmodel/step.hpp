@@ -44,6 +44,15 @@ struct StageDetail {
   double work = 0;  // seconds of a stage's own forward and backward over the step
 };
 
+// What the schedule of a layout plays: seconds of each chunk for one micro-batch, in model order, and of
+// the hop between stages that is not already in them.
+struct PipeDetail {
+  std::vector<ChunkTime> chunks;
+  double send = 0;
+  std::int64_t microbatches = 1;
+};
+PipeDetail pipe_detail(const StepContext& context, const Chain& chain);
+
 // Calls part(pass, state, layers) for everything that one stage holds, embedding and head included.
 using PartVisitor = std::function<void(const KindPass& pass, const KindState& state, double layers)>;
 void each_part_of_stage(const StepContext& context, const Chain& chain, std::int32_t stage,

@@ -44,8 +44,8 @@ void add_options(CLI::App& app, Asked& asked) {
          "spread them; default: 1, balanced, or what a CPU's calibration measured");
   option("--capacity-factor", asked.capacity_factor,
          "every expert gets exactly this times the mean; default: dropless");
-  option("--json", asked.json,
-         "FILE: the result as JSON; - for standard output, which then carries nothing else");
+  add_options(app, asked.files,
+              "FILE: the result as JSON; - for standard output, which then carries nothing else");
   app.add_flag("--quiet", asked.quiet, "the answer alone: no tables, no progress");
 }
 

@@ -112,6 +112,7 @@ Question question_of(const Problem& problem) {
   out.calibration_source = name_of(in.calibration.provenance());
   out.precision = name_of(in.precision);
   out.global_batch = in.global_batch, out.seq = in.seq, out.gpus = problem.job.gpus;
+  out.gpus_per_node = problem.cluster.node.gpus, out.nics_per_node = problem.cluster.node.nics;
   out.headroom = in.settings.headroom, out.routing = in.settings.routing;
   return out;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "costmodel/evaluator.hpp"
+#include "planner/answer_files.hpp"
 #include "reports/result.hpp"
 
 namespace CLI {
@@ -23,7 +24,7 @@ struct Asked {
   std::string model, cluster, global_batch, seq;
   std::string calibration, framework = "megatron", precision = "bf16", headroom = "1 GiB";
   std::string expert_load, capacity_factor;  // a number, or fresh
-  std::string json;
+  AnswerFiles files;
   bool quiet = false;
 };
 void add_options(CLI::App& app, Asked& asked);

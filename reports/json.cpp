@@ -1,6 +1,9 @@
 #include "reports/json.hpp"
 
+#include <algorithm>
+
 #include "reports/json_parts.hpp"
+#include "reports/text.hpp"
 
 namespace tw {
 namespace {
@@ -54,10 +57,29 @@ Json stages_json(const std::vector<StageDetail>& stages) {
   return out;
 }
 
+Json pipeline_json(const PipeDetail& pipe) {
+  Json chunks = Json::array();
+  for (const ChunkTime& chunk : pipe.chunks) {
+    Json one = Json::object().set("forward_s", chunk.forward).set("backward_s", chunk.backward);
+    if (chunk.weight > 0) one.set("weight_s", chunk.weight);
+    if (chunk.hidden > 0) one.set("hidden_s", chunk.hidden);
+    chunks.push(one);
+  }
+  return Json::object().set("microbatches", pipe.microbatches).set("chunks", chunks).set("send_s", pipe.send);
+}
+
+Json band_json(const std::vector<BandPart>& band) {
+  Json out = Json::array();
+  for (const BandPart& part : band)
+    out.push(Json::object().set("curve", part.name).set("spread_s", part.seconds));
+  return out;
+}
+
 }  // namespace
 
 void add_question(Json& out, const Question& q) {
   out.set("model", q.model).set("cluster", q.cluster).set("gpus", q.gpus).set("calibration", q.calibration);
+  out.set("gpus_per_node", std::min(q.gpus_per_node, q.gpus)).set("nics_per_node", q.nics_per_node);
   out.set("calibration_source", q.calibration_source);
   out.set("framework", q.framework).set("precision", q.precision);
   out.set("global_batch", q.global_batch).set("seq", q.seq).set("headroom_gib", in_gib(q.headroom));
@@ -76,6 +98,7 @@ void add_prediction(Json& out, const Prediction& p) {
   out.set("memory_gib", memory_json(p.cost.memory)).set("memory_limit_gib", in_gib(p.limit));
   out.set("worst_stage", p.cost.worst_stage).set("bottleneck_stage", p.cost.bottleneck_stage);
   out.set("stages", stages_json(p.stages)).set("terms", terms_json(p.terms));
+  out.set("pipeline", pipeline_json(p.pipe)).set("band", band_json(p.band));
 }
 
 Json searched_json(const Searched& s) {
@@ -146,6 +169,7 @@ Json count_json(const Question& question, const CountResult& count) {
 Json to_json(const PredictResult& result) {
   Json out = Json::object().set("schema", kPredictSchema);
   add_question(out, result.question);
+  out.set("answer", answer_of(result.prediction));
   add_prediction(out, result.prediction);
   Json notes = Json::array();
   for (const std::string& note : result.notes) notes.push(note);
@@ -158,6 +182,7 @@ Json to_json(const PlanResult& result) {
   question.gpus = answer.gpus;
   Json out = Json::object().set("schema", kPlanSchema);
   add_question(out, question);
+  out.set("answer", answer_of(answer));
   out.set("objective", result.objective).set("fixed", result.fixed).set("feasible", !answer.best.empty());
   out.set("searched", searched_json(answer.searched)).set("layouts", layouts_json(question, answer));
   out.set("nearest_misses", near_misses_json(answer.near_misses, answer.limit));

@@ -157,7 +157,9 @@ std::string gpus_text(std::int32_t gpus) {
   return fmt::format("{} GPU{}", gpus, gpus == 1 ? "" : "s");
 }
 
-std::string answer(const CountResult& count) {
+}  // namespace
+
+std::string answer_of(const CountResult& count) {
   if (count.best.empty() && count.searched.legal == 0) {
     return fmt::format("no layout is legal on {}: {}", gpus_text(count.gpus), count.nothing_legal);
   }
@@ -169,6 +171,8 @@ std::string answer(const CountResult& count) {
       seconds_text(p.high_seconds), count_text(static_cast<std::int64_t>(p.tokens_per_s_per_gpu)),
       percent(p.mfu), gib_text(p.cost.memory.total()), gib_text(p.limit.count));
 }
+
+namespace {
 
 // One row per number of GPUs: what each further step buys.
 std::string counts_table(const PlanResult& r, int width) {
@@ -219,7 +223,7 @@ std::string counts_text(const PlanResult& r, int width) {
 std::string to_text(const PlanResult& result, const Terminal& terminal, bool quiet) {
   const CountResult& count = result.counts[result.answer];
   const int width = terminal.width;
-  std::string out = bold(wrapped(answer(count), width, 2), terminal);
+  std::string out = bold(wrapped(answer_of(count), width, 2), terminal);
   if (!count.best.empty()) out += wrapped("  " + to_string(count.best.front().layout), width, 4);
   if (quiet) return out;
   out += wrapped(question_text(result, count), width, 2) + wrapped(searched_text(count.searched), width, 2);

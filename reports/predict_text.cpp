@@ -16,12 +16,16 @@ std::string fits_text(const Prediction& p) {
                      gib_text(peak - p.limit.count), p.cost.worst_stage);
 }
 
-std::string answer(const Prediction& p) {
+}  // namespace
+
+std::string answer_of(const Prediction& p) {
   return fmt::format(
       "step {} (80% band {} to {}), {} tokens/s/GPU, MFU {:.1f}%; {}", seconds_text(p.cost.step_seconds),
       seconds_text(p.low_seconds), seconds_text(p.high_seconds),
       count_text(static_cast<std::int64_t>(p.tokens_per_s_per_gpu)), 100 * p.mfu, fits_text(p));
 }
+
+namespace {
 
 std::string question_text(const Question& q, const Prediction& p) {
   const Job job{nullptr, q.global_batch, q.seq, q.gpus};
@@ -89,7 +93,7 @@ std::string extrapolated_text(const Prediction& p) {
 
 std::string to_text(const PredictResult& result, const Terminal& terminal, bool quiet) {
   const Prediction& p = result.prediction;
-  std::string out = bold(wrapped(answer(p), terminal.width, 2), terminal);
+  std::string out = bold(wrapped(answer_of(p), terminal.width, 2), terminal);
   if (quiet) return out;
   out += wrapped(question_text(result.question, p), terminal.width, 2);
   out += wrapped("layout " + to_string(p.layout), terminal.width, 2);

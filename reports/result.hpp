@@ -17,6 +17,7 @@ struct Question {
   std::string precision;
   std::int64_t global_batch = 0;
   std::int32_t seq = 0, gpus = 0;
+  std::int32_t gpus_per_node = 0, nics_per_node = 0;
   Bytes headroom;
   Routing routing;
 };

@@ -12,6 +12,10 @@ namespace tw {
 std::string to_text(const PredictResult& result, const Terminal& terminal, bool quiet);
 std::string to_text(const PlanResult& result, const Terminal& terminal, bool quiet);
 
+// The answer in one sentence: the first line of the text, the key `answer` of the JSON.
+std::string answer_of(const Prediction& prediction);
+std::string answer_of(const CountResult& count);
+
 // "12.3 s", "845 ms"; "61.2 GiB"; "12,345,678".
 std::string seconds_text(double seconds);
 std::string gib_text(std::int64_t bytes);

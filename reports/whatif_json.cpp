@@ -55,6 +55,7 @@ Json to_json(const WhatifResult& r) {
   for (const WhatifPoint& point : r.points) points.push(point_json(r, point));
   for (const WinnerChange& change : r.changes) changes.push(change_json(r, change));
   return out.set("fixed", r.fixed)
+      .set("answer", answer_of(r))
       .set("axes", axes)
       .set("points", points)
       .set("changes", changes)

@@ -46,6 +46,7 @@ struct WhatifResult {
   double seconds = 0;  // of wall time
 };
 
+std::string answer_of(const WhatifResult& result);  // in one sentence
 Json to_json(const WhatifResult& result);
 std::string to_text(const WhatifResult& result, const Terminal& terminal, bool quiet);
 

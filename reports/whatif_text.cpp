@@ -43,7 +43,9 @@ std::string values_text(const WhatifResult& r, const WhatifPoint& point) {
   return out;
 }
 
-std::string answer(const WhatifResult& r) {
+}  // namespace
+
+std::string answer_of(const WhatifResult& r) {
   const WhatifPoint* best = fastest(r);
   if (!best) return "no layout fits at any point";
   return fmt::format(
@@ -51,6 +53,8 @@ std::string answer(const WhatifResult& r) {
       values_text(r, *best), seconds_text(best->best->cost.step_seconds), 100 * best->best->mfu,
       r.changes.empty() ? "none" : std::to_string(r.changes.size()));
 }
+
+namespace {
 
 std::string points_table(const WhatifResult& r, int width) {
   std::vector<Column> columns;
@@ -117,7 +121,7 @@ std::string changes_text(const WhatifResult& r, int width) {
 
 std::string to_text(const WhatifResult& r, const Terminal& terminal, bool quiet) {
   const int width = terminal.width;
-  std::string out = bold(wrapped(answer(r), width, 2), terminal);
+  std::string out = bold(wrapped(answer_of(r), width, 2), terminal);
   if (quiet) return out;
   const Question& q = r.question;
   out += wrapped(fmt::format("{} on {} x {}, {} sequences of {} tokens, framework {}, calibration {}{}; {} "

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the build needs and is not there, and nothing else. Usage: dependencies.sh [bench] [tidy]
+# Installs what the build needs and is not there, and nothing else. Usage: dependencies.sh [bench] [tidy] [web]
 #
 # Something counts as there when its command or header is found, however it was installed. The rest
 # comes from apt, without recommended packages, and only when nothing has to be removed or upgraded
@@ -13,7 +13,7 @@ die() {
   exit 1
 }
 
-# package, then its proof: a command, or a header under an include folder.
+# package, then its proof: a command, a header under an include folder, or a browser (CHROMIUM names another).
 table() {
   cat <<'ROWS'
 g++ command g++
@@ -29,12 +29,15 @@ nlohmann-json3-dev header nlohmann/json.hpp
 libgtest-dev header gtest/gtest.h
 libgmock-dev header gmock/gmock.h
 librapidcheck-dev header rapidcheck.h
+nodejs command node
+npm command npm
 ROWS
   for group in "$@"; do
     case $group in
       bench) echo "libbenchmark-dev header benchmark/benchmark.h" ;;
+      web) echo "chromium browser chromium" ;;
       tidy) echo "clang-tidy command clang-tidy" ;;
-      *) die "unknown group \"$group\"; known: bench, tidy" ;;
+      *) die "unknown group \"$group\"; known: bench, tidy, web" ;;
     esac
   done
 }
@@ -42,6 +45,7 @@ ROWS
 is_there() {
   case $1 in
     command) command -v "$2" > /dev/null 2>&1 ;;
+    browser) command -v "${CHROMIUM:-chromium}" > /dev/null 2>&1 || command -v google-chrome > /dev/null 2>&1 ;;
     header) [ -e "/usr/include/$2" ] || [ -e "/usr/local/include/$2" ] ;;
   esac
 }

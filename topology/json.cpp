@@ -48,6 +48,13 @@ Json Json::array() {
   return out;
 }
 
+Json Json::parsed(std::string_view text) {
+  Json out;
+  out.value_->json = Ordered::parse(text, nullptr, false);
+  TW_CHECK(!out.value_->json.is_discarded());
+  return out;
+}
+
 Json& Json::set(std::string_view key, Json value) {
   value_->json[is_utf8(key) ? std::string(key) : printable(key, key.size())] = std::move(value.value_->json);
   return *this;

@@ -31,6 +31,7 @@ class Json {
 
   static Json object();
   static Json array();
+  static Json parsed(std::string_view text);    // of text that stands in our source: TW_CHECK that it is JSON
   Json& set(std::string_view key, Json value);  // returns *this, to chain
   Json& push(Json value);
   std::string dump(int indent = 1) const;  // indent < 0: one line

@@ -127,6 +127,20 @@ std::int32_t RankGrid::coordinate(Rank rank, Dim dim) const {
   return value;
 }
 
+std::vector<Rank> RankGrid::first(std::int32_t most) const {
+  std::vector<Rank> out;
+  for (std::int32_t i = 0; i < std::min(most, ranks_); ++i) out.push_back(Rank(i));
+  return out;
+}
+
+Node node_of(Rank rank, std::int32_t gpus_per_node) {
+  return Node(rank.value() / gpus_per_node);
+}
+
+LocalRank place_in_node(Rank rank, std::int32_t gpus_per_node) {
+  return LocalRank(rank.value() % gpus_per_node);
+}
+
 Rank RankGrid::rank_at(Scope scope, const std::vector<std::int32_t>& coordinates) const {
   const std::vector<Axis>& all = axes(scope);
   TW_CHECK(coordinates.size() == all.size());

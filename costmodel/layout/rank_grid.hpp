@@ -47,6 +47,8 @@ class RankGrid {
   const std::vector<Axis>& axes(Scope scope) const { return axes_[static_cast<std::size_t>(scope)]; }
   std::int32_t size(Dim dim) const;
   std::int32_t coordinate(Rank rank, Dim dim) const;
+  // The first `most` ranks, in order.
+  std::vector<Rank> first(std::int32_t most) const;
   // The rank at these coordinates (one per axis of the scope, innermost first).
   Rank rank_at(Scope scope, const std::vector<std::int32_t>& coordinates) const;
 
@@ -63,6 +65,10 @@ class RankGrid {
   std::int32_t ranks_ = 1;
   std::array<std::vector<Axis>, 2> axes_;
 };
+
+// Ranks fill nodes in order.
+Node node_of(Rank rank, std::int32_t gpus_per_node);
+LocalRank place_in_node(Rank rank, std::int32_t gpus_per_node);
 
 // ZeRO splits the ranks that hold the same weights (attention: dp x cp, experts: edp) into shard
 // groups, over which states are cut, and replica groups, over which gradients are then all-reduced.

@@ -93,6 +93,13 @@ struct StageSpan {
   double start = 0, end = 0, work = 0;  // of the first slot, of the last slot, all slots together
 };
 std::vector<StageSpan> play_stages(const Schedule& schedule, const PipeShape& shape, const PipeTimes& times);
+// When each slot of each stage runs, in the stage's order: for pictures.
+struct PlayedSlot {
+  Slot slot;
+  double start = 0, end = 0;
+};
+std::vector<std::vector<PlayedSlot>> play_slots(const Schedule& schedule, const PipeShape& shape,
+                                                const PipeTimes& times);
 Makespan play(const Schedule& schedule, const PipeShape& shape, const PipeTimes& times);
 
 }  // namespace tw

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "planner/answer_files.hpp"
 #include "planner/command.hpp"
 #include "planner/confirm/confirm.hpp"
 #include "planner/options.hpp"
@@ -15,7 +16,8 @@ namespace {
 
 struct Options {
   ConfirmSettings settings;
-  std::string top = "3", steps = "20", patience = "120", json;
+  std::string top = "3", steps = "20", patience = "120";
+  AnswerFiles files;
   bool quiet = false;
 };
 
@@ -32,16 +34,14 @@ int run(Options o) {
   o.settings.top = static_cast<std::size_t>(whole_number("--top", o.top, 1, 500));
   o.settings.steps = whole_number("--steps", o.steps, 1, 999999);
   o.settings.patience = decimal("--patience", o.patience, 0.1, 86400);
-  check_output("--json", o.json);
-  if (o.json != "-") o.settings.record = o.json;
-  const bool shown = !o.quiet && o.json != "-";
+  o.files.check();
+  if (!o.files.alone()) o.settings.record = o.files.json;
+  const bool shown = !o.quiet && !o.files.alone();
   const Confirmed result = confirm(o.settings, [&](const std::string& line) {
     if (shown) fmt::print(stderr, "{}\n", line);
   });
-  if (o.json == "-")
-    print(to_json(result).dump() + "\n");
-  else
-    print(to_text(result, terminal_of(1).width));
+  o.files.write(to_json(result));
+  if (!o.files.alone()) print(to_text(result, terminal_of(1).width));
   return result.all_ran() && inside_bands(result) ? kAnswered : kRunFailed;
 }
 
@@ -55,8 +55,8 @@ std::function<int()> setup(CLI::App& app) {
   text_option(app, "--launcher", o->settings.launcher,
               "'CMD {ranks}': starts a run; default: mpirun, or srun inside its job");
   text_option(app, "--patience", o->patience, "S: a run that says nothing for so many seconds has hung");
-  text_option(
-      app, "--json", o->json,
+  add_options(
+      app, o->files,
       "FILE: predictions, written before the first run, and what was measured; - for standard output");
   app.add_flag("--quiet", o->quiet, "the answer alone: no progress");
   app.footer(

@@ -34,11 +34,11 @@ EqualStepSettings settings_of(const Options& o) {
 }
 
 int run(const Options& o) {
-  check_output("--json", o.asked.json);
+  o.asked.files.check();
   const EqualStepSettings settings = settings_of(o);
   const EqualStepResult result = equal_step(load_inputs(o.asked), settings);
-  if (!o.asked.json.empty()) write_output("--json", o.asked.json, to_json(result).dump() + "\n");
-  if (o.asked.json != "-") print(to_text(result, terminal_of(1), o.asked.quiet));
+  o.asked.files.write(to_json(result));
+  if (!o.asked.files.alone()) print(to_text(result, terminal_of(1), o.asked.quiet));
   return result.why_not.empty() ? kAnswered : kNothingFits;
 }
 

@@ -32,11 +32,11 @@ PlanSettings settings_of(const Options& o, const Inputs& inputs) {
 }
 
 void check_outputs(const Options& o) {
-  check_output("--json", o.asked.json);
+  o.asked.files.check();
   check_output("--save", o.save);
   if (o.save == "-")
     throw InputError("command line", "--save", "needs a file; --json - writes to standard output");
-  if (!o.save.empty() && o.save == o.asked.json) {
+  if (!o.save.empty() && o.save == o.asked.files.json) {
     throw InputError("command line", "--save", "and --json name the same file; give two");
   }
 }
@@ -48,8 +48,8 @@ int run(const Options& o) {
   const bool fits = !result.counts[result.answer].best.empty();
   if (!o.save.empty() && fits)
     write_output("--save", o.save, to_json(plan_file(o.asked, inputs, result)).dump() + "\n");
-  if (!o.asked.json.empty()) write_output("--json", o.asked.json, to_json(result).dump() + "\n");
-  if (o.asked.json != "-") print(to_text(result, terminal_of(1), o.asked.quiet));
+  o.asked.files.write(to_json(result));
+  if (!o.asked.files.alone()) print(to_text(result, terminal_of(1), o.asked.quiet));
   return fits ? kAnswered : kNothingFits;
 }
 

@@ -25,11 +25,11 @@ void refuse_contradictions(const Options& o) {
     throw InputError("command line", "--engine",
                      "\"" + printable(o.engine) + "\" is not there; legal: closed");
   }
-  if (o.ops && o.asked.json == "-") {
+  if (o.ops && o.asked.files.alone()) {
     throw InputError("command line", "--ops",
                      "prints text, and --json - leaves no room for it; give --json a file");
   }
-  check_output("--json", o.asked.json);
+  o.asked.files.check();
 }
 
 Layout legal_layout(const Options& o, const Problem& problem) {
@@ -56,8 +56,8 @@ int run(const Options& o) {
     result.notes.push_back(inputs.profile.name + " cannot run " + beyond +
                            "; priced with its kernels all the same");
   }
-  if (!o.asked.json.empty()) write_output("--json", o.asked.json, to_json(result).dump() + "\n");
-  if (o.asked.json == "-") return result.prediction.cost.fits ? kAnswered : kNothingFits;
+  o.asked.files.write(to_json(result));
+  if (o.asked.files.alone()) return result.prediction.cost.fits ? kAnswered : kNothingFits;
   print(to_text(result, terminal_of(1), o.asked.quiet));
   if (o.ops)
     print(ops_text(evaluator.chain(layout), evaluator.context(), inputs.settings.routing, terminal_of(1)));

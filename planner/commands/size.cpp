@@ -16,11 +16,11 @@ namespace tw {
 namespace {
 
 int run(const SizeOptions& o) {
-  check_output("--json", o.asked.json);
+  o.asked.files.check();
   const SizeAsked asked = load_size(o);
   const SizeResult result = make_size(asked.inputs, asked.settings);
-  if (!o.asked.json.empty()) write_output("--json", o.asked.json, to_json(result).dump() + "\n");
-  if (o.asked.json != "-") print(to_text(result, terminal_of(1), o.asked.quiet));
+  o.asked.files.write(to_json(result));
+  if (!o.asked.files.alone()) print(to_text(result, terminal_of(1), o.asked.quiet));
   return result.cheapest ? kAnswered : kNothingFits;
 }
 

@@ -1,6 +1,7 @@
 // trainwright staged: what training in stages on cheaper GPUs saves, waiting billed.
 #include <CLI/CLI.hpp>
 
+#include "planner/answer_files.hpp"
 #include "planner/command.hpp"
 #include "planner/economics/staged.hpp"
 #include "planner/options.hpp"
@@ -10,15 +11,16 @@ namespace tw {
 namespace {
 
 struct Options {
-  std::string stages = "moe-disco", json;
+  std::string stages = "moe-disco";
+  AnswerFiles files;
   bool quiet = false;
 };
 
 int run(const Options& o) {
-  check_output("--json", o.json);
+  o.files.check();
   const StagedResult result = staged(o.stages);
-  if (!o.json.empty()) write_output("--json", o.json, to_json(result).dump() + "\n");
-  if (o.json != "-") print(to_text(result, terminal_of(1), o.quiet));
+  o.files.write(to_json(result));
+  if (!o.files.alone()) print(to_text(result, terminal_of(1), o.quiet));
   return kAnswered;
 }
 
@@ -28,7 +30,7 @@ std::function<int()> setup(CLI::App& app) {
       app, "--stages", o->stages,
       "S: a file, or a name of scenarios/staged: rows of a baseline and its stages, each with GPUs, times "
       "and prices");
-  text_option(app, "--json", o->json, "FILE: the result as JSON; - for standard output");
+  add_options(app, o->files, "FILE: the result as JSON; - for standard output");
   app.add_flag("--quiet", o->quiet, "the answer alone");
   app.footer("Example:\n  trainwright staged --stages moe-disco\nExit codes: 0 answered; 2 bad input");
   return [o] { return run(*o); };

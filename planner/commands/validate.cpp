@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "planner/answer_files.hpp"
 #include "planner/command.hpp"
 #include "planner/options.hpp"
 #include "planner/output.hpp"
@@ -18,7 +19,8 @@ namespace tw {
 namespace {
 
 struct Options {
-  std::string rows, json, study;
+  std::string rows, study;
+  AnswerFiles files;
   validate::Settings settings;
   bool list_rows = false, markdown = false, refit = false, studies = false, quiet = false;
 };
@@ -49,18 +51,18 @@ int run_studies(const Options& o) {
   if (answered.empty())
     throw InputError("command line", "--study",
                      "no name of scenarios/studies contains \"" + printable(o.study) + "\"");
-  if (!o.json.empty()) write_output("--json", o.json, validate::json_of(answered).dump() + "\n");
-  if (o.json != "-") print(validate::text_of(answered));
+  o.files.write(validate::json_of(answered));
+  if (!o.files.alone()) print(validate::text_of(answered));
   return kAnswered;
 }
 
 int run(const Options& o) {
-  check_output("--json", o.json);
+  o.files.check();
   if (o.studies) return run_studies(o);
   check_names(o.settings);
   const std::string path = o.rows.empty() ? scenarios_folder() + "/published/steps.json" : o.rows;
   const std::vector<validate::Row> rows = validate::read_rows(load_json(path));
-  if (o.refit) return refit(rows, o.json);
+  if (o.refit) return refit(rows, o.files.json);
   validate::ValidateResult result = validate::validate_rows(rows, o.settings, o.study);
   if (result.rows.empty()) {
     const std::string why =
@@ -68,8 +70,8 @@ int run(const Options& o) {
     throw InputError(o.rows.empty() ? "published rows" : path, "", why);
   }
   result.rows_file = o.rows.empty() ? "published" : o.rows;
-  if (!o.json.empty()) write_output("--json", o.json, json_of(result).dump() + "\n");
-  if (o.json != "-") print(o.markdown ? markdown_of(result) : text_of(result, o.list_rows));
+  o.files.write(json_of(result));
+  if (!o.files.alone()) print(o.markdown ? markdown_of(result) : text_of(result, o.list_rows));
   return kAnswered;
 }
 
@@ -77,7 +79,7 @@ std::function<int()> setup(CLI::App& app) {
   auto o = std::make_shared<Options>();
   text_option(app, "--rows", o->rows,
               "R.json: rows to hold predictions against; left out: every published row that is shipped");
-  text_option(app, "--json", o->json, "FILE: rows, studies and overall as JSON; - for standard output");
+  add_options(app, o->files, "FILE: rows, studies and overall as JSON; - for standard output");
   text_option(app, "--framework", o->settings.framework,
               "F: one profile for all rows; left out: each row's own, by its source");
   text_option(app, "--calibration", o->settings.calibration, "K: left out: the one of each row's GPU");

@@ -35,11 +35,11 @@ WhatifSettings settings_of(const Options& o) {
 }
 
 int run(const Options& o) {
-  check_output("--json", o.asked.json);
+  o.asked.files.check();
   const WhatifSettings settings = settings_of(o);
   const WhatifResult result = make_whatif(load_inputs(o.asked), settings);
-  if (!o.asked.json.empty()) write_output("--json", o.asked.json, to_json(result).dump() + "\n");
-  if (o.asked.json != "-") print(to_text(result, terminal_of(1), o.asked.quiet));
+  o.asked.files.write(to_json(result));
+  if (!o.asked.files.alone()) print(to_text(result, terminal_of(1), o.asked.quiet));
   for (const WhatifPoint& point : result.points) {
     if (point.best) return kAnswered;
   }

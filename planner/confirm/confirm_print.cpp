@@ -69,7 +69,13 @@ std::string verdict(const Confirmed& r) {
                        *order.kendall_tau, order.told_apart, order.pairs);
   else if (order.pairs > 0)
     out += "; order: the runs overlap, none is faster than another";
-  return out + (r.losses_fall() ? "; losses fall\n" : "; a loss does NOT fall\n");
+  return out + (r.losses_fall() ? "; losses fall" : "; a loss does NOT fall");
+}
+
+std::string answer_of(const Confirmed& r) {
+  const auto ran =
+      std::count_if(r.layouts.begin(), r.layouts.end(), [](const auto& l) { return l.measured; });
+  return ran == 0 ? "no run has ended yet" : verdict(r);
 }
 
 }  // namespace
@@ -92,6 +98,7 @@ Json to_json(const Confirmed& r) {
       .set("model", r.model)
       .set("cluster", r.cluster)
       .set("calibration", r.calibration)
+      .set("answer", answer_of(r))
       .set("layouts", layouts);
 }
 
@@ -131,7 +138,7 @@ std::string to_text(const Confirmed& r, int width) {
   if (first == r.layouts.end()) return out;
   out += fmt::format("\nWhere the time of run {} goes\n", first - r.layouts.begin() + 1) +
          terms_text(*first, width);
-  return out + "\n" + verdict(r);
+  return out + "\n" + verdict(r) + "\n";
 }
 
 }  // namespace tw

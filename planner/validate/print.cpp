@@ -180,9 +180,21 @@ std::string text_of(const ValidateResult& result, bool rows) {
   return out;
 }
 
+std::string answer_of(const ValidateResult& result) {
+  const Score& s = result.overall;
+  std::string out = fmt::format("{} of {} rows predicted", s.used, s.n);
+  if (s.time_mape) out += fmt::format(": mean error of the step time {:.1f}%", *s.time_mape);
+  if (s.left_out_mape)
+    out += fmt::format(", {:.1f}% with constants fitted without the row's study", *s.left_out_mape);
+  if (s.memory_mape) out += fmt::format("; of memory {:.1f}%", *s.memory_mape);
+  if (s.coverage) out += fmt::format("; {:.0f}% inside their 80% bands", *s.coverage);
+  return out;
+}
+
 Json json_of(const ValidateResult& result) {
   Json out = Json::object();
   out.set("schema", "trainwright.validate/1").set("rows_file", result.rows_file);
+  out.set("answer", answer_of(result));
   out.set("rows", list_json(result.rows, row_json)).set("studies", list_json(result.studies, score_json));
   out.set("groups", list_json(result.groups, score_json));
   Json overall = score_json(result.overall);

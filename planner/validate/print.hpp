@@ -10,6 +10,7 @@ namespace tw::validate {
 
 // Studies, groups, overall; with `rows` one line per row too.
 std::string text_of(const ValidateResult& result, bool rows);
+std::string answer_of(const ValidateResult& result);  // in one sentence
 Json json_of(const ValidateResult& result);
 // The scoreboard as the table of README.md.
 std::string markdown_of(const ValidateResult& result);

@@ -93,5 +93,13 @@ TEST(RankGrid, ShardsMayReachOverThePipeline) {
   EXPECT_EQ(state_shard_group(l, Scope::attention), (Axes{{Dim::dp, 8, 8}}));
 }
 
+TEST(RankGrid, RanksFillNodesInOrder) {
+  EXPECT_EQ(node_of(Rank(17), 8), Node(2));
+  EXPECT_EQ(place_in_node(Rank(17), 8), LocalRank(1));
+  const RankGrid grid(parse_layout("dp=2,tp=2", 4));
+  EXPECT_EQ(grid.first(3), (std::vector<Rank>{Rank(0), Rank(1), Rank(2)}));
+  EXPECT_EQ(grid.first(9).size(), 4u);
+}
+
 }  // namespace
 }  // namespace tw

@@ -204,5 +204,18 @@ TEST(Schedules, OneStageNeverIdles) {
   for (const char* name : {"zb-v", "dualpipe-v"}) expect_bubble(named(name), even(1, 2, 5, {1, 1.3, 0.8}), 0);
 }
 
+// 1f1b, two stages, two micro-batches, forward 1 and backward 2: 0-1 F0, 1-2 F1, 3-5 waits for 4, ...
+TEST(Schedules, PlayedSlotsSayWhen) {
+  const Even job = even(2, 1, 2, {1, 2});
+  const auto stages = play_slots(named("1f1b"), job.shape, job.times());
+  const auto spans = play_stages(named("1f1b"), job.shape, job.times());
+  ASSERT_EQ(stages.size(), 2u);
+  std::vector<double> starts;
+  for (const PlayedSlot& played : stages[0]) starts.push_back(played.start);
+  EXPECT_EQ(starts, (std::vector<double>{0, 1, 4, 7}));  // stage 1 ends its backwards at 4 and 7
+  EXPECT_EQ(stages[0].back().end, spans[0].end);
+  EXPECT_EQ(stages[1].front().start, 1);
+}
+
 }  // namespace
 }  // namespace tw
