@@ -113,7 +113,7 @@ Json searched_json(const Searched& s) {
 
 namespace {
 
-Json behind_json(const Comparison& c) {
+Json behind_json(const Comparison& c, double first_seconds) {
   Json terms = Json::array();
   for (const TermDifference& term : c.terms) {
     terms.push(Json::object().set("name", name_of(term.term)).set("seconds", term.seconds));
@@ -122,7 +122,8 @@ Json behind_json(const Comparison& c) {
       .set("seconds", c.seconds)
       .set("spread_s", c.spread)
       .set("distinguishable", c.distinguishable)
-      .set("terms", terms);
+      .set("terms", terms)
+      .set("in_words", behind_text(c, first_seconds));
 }
 
 Json layouts_json(const Question& question, const CountResult& count) {
@@ -133,7 +134,7 @@ Json layouts_json(const Question& question, const CountResult& count) {
     Json layout = Json::object().set("schema", kPredictSchema);
     add_question(layout, own);
     add_prediction(layout, count.best[i]);
-    if (i > 0) layout.set("behind_first", behind_json(count.behind[i]));
+    if (i > 0) layout.set("behind_first", behind_json(count.behind[i], count.best[0].cost.step_seconds));
     out.push(layout);
   }
   return out;

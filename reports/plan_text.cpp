@@ -91,6 +91,8 @@ std::string signed_seconds(double seconds) {
 }
 
 // What cost the race, then what it won back.
+}  // namespace
+
 std::string behind_text(const Comparison& c, double first_seconds) {
   std::string out = fmt::format("{} ({})", signed_seconds(c.seconds), percent(c.seconds / first_seconds));
   std::size_t said = 0;
@@ -102,6 +104,8 @@ std::string behind_text(const Comparison& c, double first_seconds) {
   if (said == 0) out += ": no term differs";
   return out + (c.distinguishable ? "" : "; not distinguishable from the first");
 }
+
+namespace {
 
 std::string why_text(const CountResult& count, int width) {
   std::string out;

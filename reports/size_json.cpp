@@ -104,7 +104,8 @@ Json to_json(const SizeResult& r) {
   for (const SizeRow& row : r.rows) rows.push(row_json(row));
   for (const auto& [row, run] : r.published) published.push(published_json(r.rows[row].gpus, run));
   out.set("nearest", nearest).set("rows", rows).set("published", published);
-  if (r.more) out.set("next", row_json(r.more->row).set("more_nodes", r.more->nodes));
+  if (r.more)
+    out.set("next", row_json(r.more->row).set("more_nodes", r.more->nodes).set("in_words", more_text(r)));
   return out;
 }
 

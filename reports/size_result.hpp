@@ -89,6 +89,7 @@ struct SizeResult {
   std::vector<std::pair<std::size_t, PublishedBeside>> published;  // by index of rows
 };
 
+std::string more_text(const SizeResult& result);  // what `more` buys; it is there
 Json to_json(const SizeResult& result);
 std::string to_text(const SizeResult& result, const Terminal& terminal, bool quiet);
 

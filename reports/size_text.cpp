@@ -128,6 +128,8 @@ std::string goodput_text(const SizeRow& row) {
   return out;
 }
 
+}  // namespace
+
 std::string more_text(const SizeResult& r) {
   const SizeRow& now = r.rows[*r.cheapest];
   const SizeMore& more = *r.more;
@@ -143,6 +145,8 @@ std::string more_text(const SizeResult& r) {
   return out + fmt::format(" for {} {}", dollars_text(Dollars(std::abs(extra.value))),
                            extra.value >= 0 ? "more" : "less");
 }
+
+namespace {
 
 using TermHours = std::array<double, kTerms>;
 

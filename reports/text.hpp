@@ -15,6 +15,8 @@ std::string to_text(const PlanResult& result, const Terminal& terminal, bool qui
 // The answer in one sentence: the first line of the text, the key `answer` of the JSON.
 std::string answer_of(const Prediction& prediction);
 std::string answer_of(const CountResult& count);
+// What a layout loses to the first of its plan by: "+9 ms (0.2%): recompute +9 ms".
+std::string behind_text(const Comparison& comparison, double first_seconds);
 
 // "12.3 s", "845 ms"; "61.2 GiB"; "12,345,678".
 std::string seconds_text(double seconds);

@@ -36,7 +36,8 @@ Json change_json(const WhatifResult& r, const WinnerChange& change) {
       .set("old_fits", change.old_fits)
       .set("old_behind_s", change.behind.seconds)
       .set("distinguishable", change.behind.distinguishable)
-      .set("terms", terms);
+      .set("terms", terms)
+      .set("in_words", behind_text(change));
 }
 
 }  // namespace

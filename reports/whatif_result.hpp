@@ -46,7 +46,8 @@ struct WhatifResult {
   double seconds = 0;  // of wall time
 };
 
-std::string answer_of(const WhatifResult& result);  // in one sentence
+std::string answer_of(const WhatifResult& result);    // in one sentence
+std::string behind_text(const WinnerChange& change);  // what the old winner loses there
 Json to_json(const WhatifResult& result);
 std::string to_text(const WhatifResult& result, const Terminal& terminal, bool quiet);
 

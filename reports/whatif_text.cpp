@@ -86,6 +86,8 @@ std::string points_table(const WhatifResult& r, int width) {
   return table.text(width);
 }
 
+}  // namespace
+
 std::string behind_text(const WinnerChange& change) {
   if (!change.old_fits)
     return change.behind.seconds == 0 ? "the old layout is not legal there"
@@ -99,6 +101,8 @@ std::string behind_text(const WinnerChange& change) {
   }
   return out + (change.behind.distinguishable ? "" : "; not distinguishable");
 }
+
+namespace {
 
 std::string changes_text(const WhatifResult& r, int width) {
   if (r.changes.empty()) return "\nThe same layout wins everywhere.\n";

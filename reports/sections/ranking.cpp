@@ -1,7 +1,6 @@
 // The ranked layouts of a plan: steps with their bands, and why each lost to the first.
 #include <fmt/format.h>
 
-#include <cmath>
 #include <map>
 #include <sstream>
 
@@ -12,24 +11,9 @@
 namespace tw {
 namespace {
 
-std::string signed_seconds(double seconds) {
-  return (seconds < 0 ? "-" : "+") + seconds_text(std::abs(seconds));
-}
-
-// The three terms that differ most, of those that make a thousandth of a step.
-std::string why(const JsonView& layout, double step) {
+std::string why(const JsonView& layout) {
   const auto behind = layout.find("behind_first");
-  if (!behind) return "the first";
-  std::string out;
-  const JsonView terms = behind->at("terms");
-  for (std::size_t i = 0; i < terms.size() && i < 3; ++i) {
-    const double seconds = number_at(terms[i], "seconds");
-    if (std::abs(seconds) < 0.001 * step) break;
-    out += fmt::format("{}{} {}", out.empty() ? "" : ", ", terms[i].at("name").string(),
-                       signed_seconds(seconds));
-  }
-  if (out.empty()) out = "no term differs";
-  return out + (behind->at("distinguishable").boolean() ? "" : "; not distinguishable from the first");
+  return behind ? behind->at("in_words").string() : "the first";
 }
 
 std::string told_apart(const JsonView& layout) {
@@ -81,13 +65,12 @@ DataTable ranked(const JsonView& layouts, const Keys& keys) {
                  {"mfu", "MFU", Show::percent},
                  {"peak", "peak GiB", Show::gib},
                  {"why", "behind the first by"}});
-  const double first = number_at(layouts[0], "step_time_s");
   for (std::size_t i = 0; i < layouts.size(); ++i) {
     const JsonView one = layouts[i];
     out.row({fmt::format("#{}", i + 1), keys.own[i], number_at(one, "step_time_s"),
              number_at(one, "step_time_low_s"), number_at(one, "step_time_high_s"), told_apart(one),
              number_at(one, "tokens_per_s_per_gpu"), number_at(one, "mfu"),
-             number_at(one.at("memory_gib"), "peak"), why(one, first)});
+             number_at(one.at("memory_gib"), "peak"), why(one)});
   }
   return out;
 }

@@ -69,17 +69,6 @@ Json gpus_axis(const JsonView& rows) {
   return axis("gpus", "GPUs").set("axis", Json::object().set("values", values));
 }
 
-std::string next_text(const JsonView& result) {
-  const JsonView next = result.at("next");
-  const std::int64_t nodes = next.at("more_nodes").integer();
-  std::string out = fmt::format("{} more node{}: {} GPUs ", nodes, nodes == 1 ? "" : "s",
-                                count_text(next.at("gpus").integer()));
-  if (!next.at("feasible").boolean()) return out + "allow no layout: " + next.at("why_not").string() + ".";
-  out += fmt::format("take {:.1f} days", number_at(next, "days"));
-  const auto cost = number_if(next, "cost_usd");
-  return out + (cost ? " and cost " + dollars_text(Dollars(*cost)) + "." : ".");
-}
-
 DataTable impossible(const JsonView& rows) {
   DataTable out({{"gpus", "GPUs", Show::count}, {"why", "why not"}});
   for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -123,7 +112,7 @@ std::vector<Piece> build(const JsonView& result) {
                           "Days against cost for each number of GPUs", table,
                           marks(axis("cost", "USD"), axis("days", "days")), kHeight});
   }
-  if (result.find("next")) out.push_back(next_text(result));
+  if (const auto next = result.find("next")) out.push_back(next->at("in_words").string() + ".");
   DataTable none = impossible(rows);
   if (!none.empty()) out.push_back(Listed{"Numbers of GPUs that allow no layout", std::move(none)});
   if (const JsonView published = result.at("published"); published.size() > 0)

@@ -1,9 +1,6 @@
 // What-if: the best step at every point, where the winner changes and which resource binds.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
-
 #include "reports/section.hpp"
 #include "reports/text.hpp"
 
@@ -105,24 +102,11 @@ Json resource_marks() {
                  "color": {"field": "resource", "type": "nominal", "sort": null}}})vega");
 }
 
-std::string loss_text(const JsonView& change) {
-  if (!change.at("old_fits").boolean()) return "it is not legal or does not fit there";
-  std::string out = seconds_text(number_at(change, "old_behind_s")) + " behind";
-  const JsonView terms = change.at("terms");
-  for (std::size_t i = 0; i < terms.size() && i < 3; ++i) {
-    const double seconds = number_at(terms[i], "seconds");
-    out += fmt::format("{} {} {}{}", i == 0 ? ":" : ",", terms[i].at("name").string(),
-                       seconds < 0 ? "-" : "+", seconds_text(std::abs(seconds)));
-  }
-  return out + (change.at("distinguishable").boolean() ? "" : "; not distinguishable");
-}
-
 DataTable changes_of(const JsonView& changes, const std::vector<std::string>& axes) {
-  DataTable out(
-      {{"from", "from"}, {"to", "to"}, {"keys", "the winner changes"}, {"why", "the old winner there"}});
+  DataTable out({{"from", "from"}, {"to", "to"}, {"keys", "the winner changes"}, {"why", "why"}});
   for (std::size_t i = 0; i < changes.size(); ++i) {
     out.row({values_text(changes[i].at("from"), axes, 0), values_text(changes[i].at("to"), axes, 0),
-             changes[i].at("keys").string(), loss_text(changes[i])});
+             changes[i].at("keys").string(), changes[i].at("in_words").string()});
   }
   return out;
 }
