@@ -4,7 +4,8 @@
 #include <numeric>
 
 #include "kernels/backend/gpu/blas.hpp"
-#include "kernels/backend/gpu/expert_products.hpp"
+#include "kernels/backend/gpu/gemm.hpp"
+#include "kernels/grouped_ops.hpp"
 #include "kernels/ops.hpp"
 #include "kernels/routing_ops.hpp"
 #include "kernels/training_ops.hpp"
@@ -54,19 +55,32 @@ void Gemm::run(const GemmPointers& at) const {
   }
 }
 
-struct ExpertProducts::Plans {};
-ExpertProducts::ExpertProducts(const Blas&) {}
-ExpertProducts::~ExpertProducts() = default;
-void ExpertProducts::run(Product product, const ExpertRows& experts, const GemmPointers& at) {
-  std::vector<cpu::Segment> segments;
-  std::int64_t first = 0, group = 0;
-  for (const std::int64_t rows : experts.rows) segments.push_back({group++, first, rows}), first += rows;
-  const cpu::GroupedSize size{experts.k, experts.n, segments};
-  if (product == Product::forward)
-    return cpu::GroupedLinear<bf16>::forward(size, half(at.left), half(at.right), half(at.out));
-  if (product == Product::dgrad)
-    return cpu::GroupedLinear<bf16>::dgrad(size, half(at.left), half(at.right), half(at.out));
-  cpu::GroupedLinear<bf16>::wgrad(size, half(at.left), half(at.right), static_cast<float*>(at.out));
+namespace {
+std::vector<cpu::Segment> segments_of(const GroupedRows& rows) {
+  std::vector<cpu::Segment> out;
+  std::int64_t first = 0;
+  for (std::int64_t g = 0; g < rows.groups; first += rows.rows[g++])
+    out.push_back({g % rows.weights, first, rows.rows[g]});
+  return out;
+}
+}  // namespace
+void grouped_forward(GroupedShape s, const GroupedRows& rows, const void* x, const void* w, void* y, Stream) {
+  const auto segments = segments_of(rows);
+  cpu::GroupedLinear<bf16>::forward({s.k, s.n, segments}, half(x), half(w), half(y));
+}
+void grouped_dgrad(GroupedShape s, const GroupedRows& rows, const void* dy, const void* w, void* dx, Stream) {
+  const auto segments = segments_of(rows);
+  cpu::GroupedLinear<bf16>::dgrad({s.k, s.n, segments}, half(dy), half(w), half(dx));
+}
+void grouped_wgrad(GroupedShape s, const GroupedRows& rows, const void* dy, const void* x, float* dw,
+                   Stream) {
+  const auto segments = segments_of(rows);
+  cpu::GroupedLinear<bf16>::wgrad({s.k, s.n, segments}, half(dy), half(x), dw);
+}
+void grouped_swiglu(GroupedSwiglu s, const GroupedRows& rows, const void* x, const void* w,
+                    const GroupedActivation& out, Stream stream) {
+  grouped_forward({2 * s.width, s.k}, rows, x, w, out.gate_up, stream);
+  routed_swiglu_forward({rows.total, s.width}, out.gate_up, out.factor, out.act, stream);
 }
 
 void add(const void* a, const void* b, void* out, std::int64_t count, Stream) {

@@ -15,6 +15,7 @@ Model device_model(const std::string& name) {
   LayerKind routed = dense;
   routed.mlp.reset();
   routed.moe = Moe{.experts = 8, .top_k = 2, .ffn = 64};
+  if (name == "moe") routed.moe->ffn = 128;  // of a width that the kernel of product and activation takes
   if (name == "shared") {
     dense.attention.qk_norm = routed.attention.qk_norm = QkNorm::head;
     routed.moe->shared_ffn = 64;

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "kernels/backend/gpu/attention.hpp"
-#include "kernels/backend/gpu/expert_products.hpp"
 #include "kernels/backend/gpu/gemm.hpp"
 #include "kernels/backend/gpu/peers.hpp"
 #include "train/device/memory.hpp"
@@ -36,18 +35,10 @@ class Staging {
 class Context {
  public:
   Context(Messages& messages, bool poisoned)
-      : memory(lanes, poisoned),
-        blas(lanes.compute()),
-        dnn(lanes.compute()),
-        experts_(blas),
-        messages_(messages) {}
+      : memory(lanes, poisoned), blas(lanes.compute()), dnn(lanes.compute()), messages_(messages) {}
 
   const gpu::Gemm& gemm(const gpu::GemmCall& call);
   const gpu::AttentionKernel& attention(const gpu::AttentionCall& call);
-  gpu::ExpertProducts& experts() {
-    lanes.touch();
-    return experts_;
-  }
   // All members of a group ask for its communicators in one order.
   const gpu::Peers& peers(std::int32_t lane, Group group);
   Messages& messages() { return messages_; }
@@ -72,7 +63,6 @@ class Context {
 
  private:
   using GemmKey = std::tuple<int, std::int64_t, std::int64_t, std::int64_t, int>;
-  gpu::ExpertProducts experts_;
   Messages& messages_;
   std::deque<Ticket> bounded_;
   std::map<GemmKey, gpu::Gemm> gemms_;

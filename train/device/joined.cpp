@@ -24,10 +24,17 @@ bool is_norm_and_rope(const DeviceCall& call, const Operands& next) {
          readers(call.work, call.io.writes[0]) == 1;
 }
 
+// Of experts, where the kernel takes the width.
+bool is_linear_and_activation(const DeviceCall& call, const Operands& next) {
+  if (call.io.what != Operator::linear || call.backward() || next.what != Operator::activation) return false;
+  const Value& out = call.value(call.io.writes[0]);
+  return next.reads[0] == call.io.writes[0] && out.routed && out.width % (2 * gpu::GroupedSwiglu::kStep) == 0;
+}
+
 bool is_one_kernel(const DeviceCall& call) {
   if (call.next == nullptr) return false;
   const Operands& next = *call.next;
-  if (is_norm_and_rope(call, next)) return true;
+  if (is_norm_and_rope(call, next) || is_linear_and_activation(call, next)) return true;
   if (call.io.what == Operator::add)
     return next.what == Operator::norm && next.half == Half::forward && next.reads[0] == call.io.writes[0];
   return call.io.what == Operator::norm && call.backward() && next.what == Operator::sum &&
@@ -43,7 +50,7 @@ void DeviceOperations::run(DeviceCall& call) {
   if (!is_one_kernel(call)) return run_now(call);
   const DeviceHandle& like = call.reads[0];
   const bool in_place = call.io.what == Operator::rotate && call.last_reader;
-  call.writes[0] = in_place ? like : tensor(like->rows, like->width);
+  call.writes[0] = in_place ? like : tensor(like->rows, call.value(call.io.writes[0]).width);
   put_off_.emplace(call);
 }
 
@@ -58,6 +65,8 @@ void DeviceOperations::join(DeviceCall& call) {
   const Operator first = put_off_->io.what;
   if (first == Operator::head_norm || first == Operator::rotate)
     norm_and_rope(call);
+  else if (first == Operator::linear)
+    experts_and_activation(call);
   else
     first == Operator::add ? add_and_norm(call) : norm_backward_and_sum(call);
   put_off_.reset();

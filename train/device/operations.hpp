@@ -1,7 +1,7 @@
 // Does what an operation of a Program says on the GPU of this rank. Everything is put on streams in the
-// Program's order and nothing waits for the GPU, but for the number of rows that experts get: dropless
-// routing decides it on the GPU, and the sizes of products and messages are the host's, so the host waits
-// once in each routed layer's forward.
+// Program's order and nothing waits for the GPU, but where rows go to experts of other ranks: dropless
+// routing decides on the GPU how many, and the sizes of messages are the host's, so the host waits once in
+// each such layer's forward. Products read the numbers on the GPU.
 #pragma once
 
 #include <functional>
@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "kernels/grouped_ops.hpp"
 #include "kernels/ring_ops.hpp"
 #include "kernels/routing_ops.hpp"
 #include "train/device/seen.hpp"
@@ -36,6 +37,7 @@ struct DeviceRoutes {
   Block arrived_factors;                     // before those of others with a part of the same experts
   Block factors;                             // of the rows here
   Block factor_gradients;                    // on their way back
+  Block group_rows;                          // `rows`, on the GPU
   Ticket ready;                              // of factors and of their gradients
   std::vector<std::int64_t> sent, received;  // rows to and from each rank of the experts
   std::vector<std::int64_t> arrived;         // rows as they came: by source, then by expert
@@ -53,9 +55,9 @@ class DeviceOperations {
   DeviceOperations(const View& view, Context& gpu, const Settings& settings, const Data& data);
 
   void run(DeviceCall& call);
-  // Norms of heads and their rotary positions, a sum and its norm, and the backward of a norm and the sum
-  // with another gradient, are one kernel: the first is put off until the second comes. Whatever else comes
-  // has it done first.
+  // Norms of heads and their rotary positions, a sum and its norm, the backward of a norm and the sum with
+  // another gradient, and experts' gate and up and their activation, are one kernel: the first is put off
+  // until the second comes. Whatever else comes has it done first.
   bool put_off() const { return put_off_.has_value(); }
   bool joins(const DeviceCall& call) const { return put_off() && put_off_->next == &call.io; }
   void settle();
@@ -103,6 +105,8 @@ class DeviceOperations {
   void rotate(DeviceCall& call);
   void linear(DeviceCall& call);
   void linear_of_experts(DeviceCall& call, const Parameter& w);
+  gpu::GroupedRows grouped(DeviceRoutes& way, const DeviceTensor& x, std::int64_t weights);
+  void experts_and_activation(DeviceCall& call);
   void activation(DeviceCall& call);
   void add(DeviceCall& call);
   void embed(DeviceCall& call);

@@ -107,7 +107,7 @@ void DeviceOperations::permute_forward(DeviceCall& call) {
   gpu::gather_rows({all, tokens->width}, way.token.ints(), in, call.writes[0]->data(), compute());
 }
 
-// Where all experts are on this rank.
+// For a host that must know: cut experts. Products read the numbers where the GPU has them.
 void DeviceOperations::count_here(DeviceRoutes& way) {
   if (!way.arrived.empty()) return;
   way.there.wait();
@@ -115,30 +115,49 @@ void DeviceOperations::count_here(DeviceRoutes& way) {
   way.rows = way.arrived;
 }
 
-void DeviceOperations::linear_of_experts(DeviceCall& call, const Parameter& w) {
-  DeviceRoutes& way = routes(call);
-  count_here(way);
-  const DeviceHandle& x = call.reads[0];
-  const std::int64_t out = w.flat->part.local_rows(), in = w.flat->part.column.room;
-  TW_CHECK(way.total() == x->rows);
-  read(x);
-  const bool forward = call.io.half == Half::forward, weight = call.io.half == Half::weight_gradient;
-  if (weight) read(call.reads[1]);
-  if (!weight) call.writes[0] = tensor(x->rows, forward ? out : in);
-  const auto local = static_cast<std::size_t>(w.flat->weight->local_groups);
-  const std::span<const std::int64_t> rows = way.rows;
-  for (std::size_t list = 0, row = 0; list < rows.size(); list += local) {
-    const gpu::ExpertRows experts{out, in, rows.subspan(list, local)};
-    const auto from = [&](const DeviceHandle& value) {
-      return value->at(static_cast<std::int64_t>(row) * value->width);
-    };
-    if (weight)
-      gpu_.experts().run(gpu::Product::wgrad, experts, {from(x), from(call.reads[1]), w.gradient});
-    else
-      gpu_.experts().run(forward ? gpu::Product::forward : gpu::Product::dgrad, experts,
-                         {from(x), w.value, from(call.writes[0])});
-    for (const std::int64_t count : experts.rows) row += static_cast<std::size_t>(count);
+gpu::GroupedRows DeviceOperations::grouped(DeviceRoutes& way, const DeviceTensor& x, std::int64_t weights) {
+  const auto rows_in = [&](const Block& block, std::size_t groups) {
+    return gpu::GroupedRows{static_cast<const std::int64_t*>(block.data()), static_cast<std::int64_t>(groups),
+                            weights, x.rows};
+  };
+  if (way.rows.empty()) return rows_in(way.counts, static_cast<std::size_t>(view_.model().moe()->experts));
+  TW_CHECK(way.total() == x.rows);
+  if (!way.group_rows) {
+    auto* sent = gpu_.staging.array<std::int64_t>(way.rows.size());
+    std::copy(way.rows.begin(), way.rows.end(), sent);
+    way.group_rows = gpu_.memory.take(static_cast<std::int64_t>(way.rows.size() * 8));
+    gpu::to_device(sent, way.group_rows.data(), way.group_rows.bytes(), compute());
   }
+  return rows_in(way.group_rows, way.rows.size());
+}
+
+void DeviceOperations::linear_of_experts(DeviceCall& call, const Parameter& w) {
+  const DeviceHandle& x = call.reads[0];
+  const gpu::GroupedShape shape{w.flat->part.local_rows(), w.flat->part.column.room};
+  const gpu::GroupedRows rows = grouped(routes(call), *x, w.flat->weight->local_groups);
+  const void* left = read(x);
+  if (call.io.half == Half::weight_gradient)
+    return gpu::grouped_wgrad(shape, rows, left, read(call.reads[1]), w.gradient, compute());
+  const bool forward = call.io.half == Half::forward;
+  if (!call.writes[0])
+    call.writes[0] = tensor(x->rows, forward ? shape.n : shape.k);  // there where it was put off
+  if (forward)
+    gpu::grouped_forward(shape, rows, left, w.value, call.writes[0]->data(), compute());
+  else
+    gpu::grouped_dgrad(shape, rows, left, w.value, call.writes[0]->data(), compute());
+}
+
+// Gate and up of the experts, and what they make of them.
+void DeviceOperations::experts_and_activation(DeviceCall& call) {
+  const DeviceHandle &x = put_off_->reads[0], &gate_up = put_off_->writes[0];
+  const Parameter w = parameter(*put_off_);
+  DeviceRoutes& way = routes(call);
+  const gpu::GroupedRows rows = grouped(way, *x, w.flat->weight->local_groups);
+  const void* in = read(x);
+  gpu_.lanes.await(way.ready);
+  call.writes[0] = tensor(gate_up->rows, gate_up->width / 2);
+  gpu::grouped_swiglu({gate_up->width / 2, w.flat->part.column.room}, rows, in, w.value,
+                      {way.factors.floats(), gate_up->data(), call.writes[0]->data()}, compute());
 }
 
 // Rows that lie by source, and by expert within one: how many each expert has, and where they go when they
