@@ -12,11 +12,13 @@
 namespace tw {
 namespace {
 
+constexpr double kMostDigits = 1000;  // from here on whole numbers say enough
+
 std::string written(double value, Show show) {
   switch (show) {
     case Show::text:
     case Show::number:
-      return fmt::format("{:.3g}", value);
+      return std::abs(value) < kMostDigits ? fmt::format("{:.3g}", value) : count_text(std::llround(value));
     case Show::count:
       return count_text(std::llround(value));
     case Show::seconds:

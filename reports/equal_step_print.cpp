@@ -51,7 +51,7 @@ std::string rows_table(const EqualStepResult& r, int width) {
   return table.text(width);
 }
 
-std::string answer(const EqualStepResult& r) {
+std::string answer_of(const EqualStepResult& r) {
   if (!r.why_not.empty()) return "no MoE of the family has the step of the dense model: " + r.why_not;
   const EqualStepRow &dense = r.rows[0], &moe = r.rows[1];
   return fmt::format(
@@ -70,8 +70,9 @@ Json to_json(const EqualStepResult& r) {
   Json rows = Json::array(), assumptions = Json::array();
   for (const EqualStepRow& row : r.rows) rows.push(row_json(row));
   for (const std::string& line : r.assumptions) assumptions.push(line);
-  return out.set("budget_gpu_hours", r.budget_gpu_hours)
-      .set("budget_flops", r.budget_flops)
+  return out.set("answer", answer_of(r))
+      .set("budget_gpu_hours", r.budget_gpu_hours)
+      .set("budget_tflop", in_millions(in_millions(r.budget_flops)))
       .set("rows", rows)
       .set("assumptions", assumptions)
       .set("why_not", r.why_not.empty() ? Json() : Json(r.why_not));
@@ -79,7 +80,7 @@ Json to_json(const EqualStepResult& r) {
 
 std::string to_text(const EqualStepResult& r, const Terminal& terminal, bool quiet) {
   const int width = terminal.width;
-  std::string out = bold(wrapped(answer(r), width, 2), terminal);
+  std::string out = bold(wrapped(answer_of(r), width, 2), terminal);
   if (quiet || r.rows.empty()) return out;
   out += "\n" + rows_table(r, width) + "\nAssumptions\n";
   for (const std::string& line : r.assumptions) out += wrapped("  " + line, width, 4);

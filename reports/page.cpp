@@ -118,10 +118,7 @@ Body body_of(const JsonView& result, std::size_t index) {
     for (const Piece& piece : pieces) out.sections += piece_html(piece);
     out.sections += "</section>\n";
   }
-  if (out.sections.empty())
-    result.at("schema").fail("a result of `" + kind +
-                             "` has nothing for a page; plan, predict, size, whatif, "
-                             "confirm and validate have");
+  if (out.sections.empty()) result.at("schema").fail("a result of `" + kind + "` has nothing for a page");
   return out;
 }
 

@@ -73,16 +73,27 @@ Json reliability_json(const Reliability& r) {
       .set("sources", sources);
 }
 
-Json published_json(std::int32_t gpus, const PublishedBeside& p) {
+Json hours_json(const SizeRow& row, const PublishedBeside& p) {
+  Json out = Json::array();
+  for (const TermHours& term : hours_by_term(row, p)) {
+    out.push(Json::object()
+                 .set("name", name_of(term.term))
+                 .set("best_gpu_hours", term.best)
+                 .set("published_layout_gpu_hours", term.published));
+  }
+  return out;
+}
+
+Json published_json(const SizeRow& row, const PublishedBeside& p) {
   const auto same = [](double value) { return value; };
-  Json out = Json::object().set("gpus", gpus).set("title", p.title).set("source", p.source);
+  Json out = Json::object().set("gpus", row.gpus).set("title", p.title).set("source", p.source);
   out.set("gpu_hours", optional_json(p.gpu_hours, same)).set("tokens_share", p.tokens_share);
   out.set("effective_time", optional_json(p.effective_time, same));
   if (!p.layout) return out;
   Json prediction = Json::object();
   add_question(prediction, p.question);
   add_prediction(prediction, *p.layout);
-  return out.set("predicted", prediction);
+  return out.set("predicted", prediction).set("hours_by_term", hours_json(row, p));
 }
 
 Json gpus_json(const SizeResult& r, const std::optional<std::size_t>& row) {
@@ -102,7 +113,7 @@ Json to_json(const SizeResult& r) {
   Json nearest = Json::array(), rows = Json::array(), published = Json::array();
   for (const std::string& line : r.nearest) nearest.push(line);
   for (const SizeRow& row : r.rows) rows.push(row_json(row));
-  for (const auto& [row, run] : r.published) published.push(published_json(r.rows[row].gpus, run));
+  for (const auto& [row, run] : r.published) published.push(published_json(r.rows[row], run));
   out.set("nearest", nearest).set("rows", rows).set("published", published);
   if (r.more)
     out.set("next", row_json(r.more->row).set("more_nodes", r.more->nodes).set("in_words", more_text(r)));

@@ -67,6 +67,13 @@ struct PublishedBeside {
   Question question;                 // of that prediction
 };
 
+struct TermHours {
+  Term term = Term::gemm;
+  double best = 0, published = 0;  // GPU-hours without failures, of a row's layouts and of the published one
+};
+// The published layout is there. Terms that neither has are left out.
+std::vector<TermHours> hours_by_term(const SizeRow& row, const PublishedBeside& published);
+
 struct SizeMore {
   SizeRow row;
   std::int32_t nodes = 0;            // more than the answer's

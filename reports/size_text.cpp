@@ -148,36 +148,19 @@ std::string more_text(const SizeResult& r) {
 
 namespace {
 
-using TermHours = std::array<double, kTerms>;
-
-void add_hours(TermHours& sum, const Prediction& p, double steps, std::int32_t gpus) {
-  for (std::size_t i = 0; i < kTerms; ++i)
-    sum[i] += gpus * in_hours(Seconds(double{p.cost.terms.exposed[i]} * steps));
-}
-
-// GPU-hours by term: our best, and the published layout as predicted; then what is left to the published.
+// Then what is left to the published.
 std::string terms_table(const SizeRow& row, const PublishedBeside& p, int width) {
-  TermHours best{}, theirs{};
-  double tokens = 0;
-  for (const SizePhase& phase : row.phases) {
-    for (const SizePart& part : phase.parts) {
-      tokens += static_cast<double>(part.tokens);
-      add_hours(best, part.best, part.steps, row.gpus);
-    }
-  }
-  const double per_step = p.layout->unique_tokens_per_s * p.layout->cost.step_seconds;
-  add_hours(theirs, *p.layout, tokens / per_step, row.gpus);
   Table table({{"GPU-hours by term", Align::left}, {"best"}, {"published layout"}, {"difference"}});
   double first = 0, second = 0;
-  for (std::size_t i = 0; i < kTerms; ++i) {
-    const double a = best[i], b = theirs[i];
-    first += a, second += b;
-    if (a == 0 && b == 0) continue;
-    table.row({std::string(name_of(static_cast<Term>(i))), hours_text(a), hours_text(b),
-               (b < a ? "-" : "+") + hours_text(std::abs(b - a))});
+  const auto difference = [](double a, double b) {
+    return (b < a ? "-" : "+") + hours_text(std::abs(b - a));
+  };
+  for (const TermHours& term : hours_by_term(row, p)) {
+    first += term.best, second += term.published;
+    table.row({std::string(name_of(term.term)), hours_text(term.best), hours_text(term.published),
+               difference(term.best, term.published)});
   }
-  table.row({"all, no failures", hours_text(first), hours_text(second),
-             (second < first ? "-" : "+") + hours_text(std::abs(second - first))});
+  table.row({"all, no failures", hours_text(first), hours_text(second), difference(first, second)});
   if (!p.gpu_hours) return table.text(width);
   const double published = *p.gpu_hours * p.tokens_share;
   table.row({"published", hours_text(published), hours_text(published), ""});

@@ -67,6 +67,12 @@ std::string rows_table(const StagedResult& r, int width) {
   return table.text(width);
 }
 
+std::string answer_of(const StagedResult& r) {
+  const auto by_saving = [](const StagedRow& a, const StagedRow& b) { return a.saving < b.saving; };
+  const auto [least, most] = std::minmax_element(r.rows.begin(), r.rows.end(), by_saving);
+  return fmt::format("stages save {} to {} of the cost", percent(least->saving), percent(most->saving));
+}
+
 }  // namespace
 
 Json to_json(const StagedResult& r) {
@@ -74,6 +80,7 @@ Json to_json(const StagedResult& r) {
   for (const StagedRow& row : r.rows) rows.push(row_json(row));
   return Json::object()
       .set("schema", kStagedSchema)
+      .set("answer", answer_of(r))
       .set("title", r.title)
       .set("source", r.source)
       .set("price_ratio", r.price_ratio)
@@ -81,12 +88,7 @@ Json to_json(const StagedResult& r) {
 }
 
 std::string to_text(const StagedResult& r, const Terminal& terminal, bool quiet) {
-  const auto by_saving = [](const StagedRow& a, const StagedRow& b) { return a.saving < b.saving; };
-  const auto [least, most] = std::minmax_element(r.rows.begin(), r.rows.end(), by_saving);
-  std::string out = bold(
-      wrapped(fmt::format("stages save {} to {} of the cost", percent(least->saving), percent(most->saving)),
-              terminal.width, 2),
-      terminal);
+  std::string out = bold(wrapped(answer_of(r), terminal.width, 2), terminal);
   if (quiet) return out;
   out += wrapped(r.title, terminal.width, 2) + "\n" + rows_table(r, terminal.width);
   out += wrapped(

@@ -112,17 +112,25 @@ Json study_json(const AnsweredStudy& a) {
 
 }  // namespace
 
+std::string answer_of(const std::vector<AnsweredStudy>& studies) {
+  const auto right =
+      std::count_if(studies.begin(), studies.end(), [](const auto& each) { return each.right; });
+  return fmt::format("{} of {} questions right", right, studies.size());
+}
+
 std::string text_of(const std::vector<AnsweredStudy>& studies) {
   std::string out;
-  std::int64_t right = 0;
-  for (const AnsweredStudy& each : studies) out += study_text(each), right += each.right;
-  return out + fmt::format("{} of {} questions right\n", right, studies.size());
+  for (const AnsweredStudy& each : studies) out += study_text(each);
+  return out + answer_of(studies) + "\n";
 }
 
 Json json_of(const std::vector<AnsweredStudy>& studies) {
   Json list = Json::array();
   for (const AnsweredStudy& each : studies) list.push(study_json(each));
-  return Json::object().set("schema", "trainwright.studies/1").set("questions", std::move(list));
+  return Json::object()
+      .set("schema", "trainwright.studies/1")
+      .set("answer", answer_of(studies))
+      .set("questions", std::move(list));
 }
 
 std::string signs_of(const std::vector<AnsweredStudy>& studies) {

@@ -9,6 +9,7 @@
 namespace tw::validate {
 
 std::string text_of(const std::vector<AnsweredStudy>& studies);
+std::string answer_of(const std::vector<AnsweredStudy>& studies);  // in one sentence
 Json json_of(const std::vector<AnsweredStudy>& studies);
 // One line per study: sign, pairs, errors; what the golden file holds.
 std::string signs_of(const std::vector<AnsweredStudy>& studies);

@@ -44,8 +44,8 @@ DataTable rows_of(const JsonView& result) {
 }
 
 Json axis(std::string_view field, std::string_view title) {
-  Json out = Json::parsed(
-      R"vega({"type": "quantitative", "scale": {"type": "log", "nice": false, "padding": 8}})vega");
+  Json out = Json::parsed(R"vega({"type": "quantitative", "axis": {"format": ",.3~r"},
+                                   "scale": {"type": "log", "nice": false, "padding": 8}})vega");
   return out.set("field", field).set("title", title);
 }
 
@@ -91,7 +91,40 @@ DataTable published_of(const JsonView& list) {
   return out;
 }
 
+// GPU-hours of each term, of our best layout and of the published one.
+DataTable hours_of(const JsonView& run) {
+  DataTable out({{"term", "term"}, {"which", "layout"}, {"hours", "GPU-hours", Show::gpu_hours}});
+  const auto terms = run.find("hours_by_term");
+  for (std::size_t i = 0; terms && i < terms->size(); ++i) {
+    const JsonView term = (*terms)[i];
+    out.row({term.at("name").string(), std::string("best"), number_at(term, "best_gpu_hours")});
+    out.row(
+        {term.at("name").string(), std::string("published"), number_at(term, "published_layout_gpu_hours")});
+  }
+  return out;
+}
+
+Json hours_marks() {
+  return Json::parsed(R"vega({
+    "mark": "bar",
+    "encoding": {"y": {"field": "term", "type": "nominal", "sort": null, "title": null},
+                 "yOffset": {"field": "which", "sort": null},
+                 "x": {"field": "hours", "type": "quantitative", "title": "GPU-hours without failures"},
+                 "color": {"field": "which", "type": "nominal", "sort": null}}})vega");
+}
+
 constexpr int kHeight = 260;
+
+void add_published(const JsonView& list, std::vector<Piece>& out) {
+  if (list.size() == 0) return;
+  out.push_back(Listed{"Published runs of this model on as many GPUs", published_of(list)});
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const DataTable hours = hours_of(list[i]);
+    if (!hours.empty())
+      out.push_back(Chart{"GPU-hours by term: the best layout, and that of " + list[i].at("title").string(),
+                          "Bars of GPU-hours by term for two layouts", hours, hours_marks(), 20, "term"});
+  }
+}
 
 std::vector<Piece> build(const JsonView& result) {
   if (kind_of(result) != "size") return {};
@@ -115,8 +148,7 @@ std::vector<Piece> build(const JsonView& result) {
   if (const auto next = result.find("next")) out.push_back(next->at("in_words").string() + ".");
   DataTable none = impossible(rows);
   if (!none.empty()) out.push_back(Listed{"Numbers of GPUs that allow no layout", std::move(none)});
-  if (const JsonView published = result.at("published"); published.size() > 0)
-    out.push_back(Listed{"Published runs of this model on as many GPUs", published_of(published)});
+  add_published(result.at("published"), out);
   return out;
 }
 

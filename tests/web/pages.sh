@@ -17,6 +17,10 @@ mixtral="--model mixtral-8x22b --cluster h100-sxm:128 --global-batch 256 --seq 4
   --price 2USD/h --deadline 60d --quiet --report "$folder/size.html"
 "$program" whatif --model llama-3.1-70b --cluster h100-sxm:64 --global-batch 128 --seq 8192 --vary nvlink_domain=8,72 \
   --vary inter_bandwidth="25 GB/s","50 GB/s" --quiet --report "$folder/whatif.html"
+"$program" staged --quiet --report "$folder/staged.html"
+"$program" equal-step --model "$here/../../scenarios/shapes/dense-6.4b.json" --cluster h100-sxm:64 --global-batch 512 \
+  --seq 4096 --experts 64 --quiet --report "$folder/equal-step.html"
+"$program" validate --studies --quiet --report "$folder/studies.html" > /dev/null
 "$program" validate --quiet --report "$folder/validate.html" > /dev/null
 "$program" report "$here/confirmed.json" --out "$folder/confirm.html"
 # As make quickstart ends.
