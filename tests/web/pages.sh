@@ -16,7 +16,7 @@ mixtral="--model mixtral-8x22b --cluster h100-sxm:128 --global-batch 256 --seq 4
 "$program" size --model mixtral-8x22b --cluster h100-sxm --global-batch 512 --seq 4096 --tokens 1T --gpus 128..512 \
   --price 2USD/h --deadline 60d --quiet --report "$folder/size.html"
 "$program" whatif --model llama-3.1-70b --cluster h100-sxm:64 --global-batch 128 --seq 8192 --vary nvlink_domain=8,72 \
-  --vary inter_bandwidth="25 GB/s","50 GB/s" --quiet --report "$folder/whatif.html"
+  --vary inter_bandwidth=25GB/s,50GB/s --quiet --report "$folder/whatif.html"
 "$program" staged --quiet --report "$folder/staged.html"
 "$program" equal-step --model "$here/../../scenarios/shapes/dense-6.4b.json" --cluster h100-sxm:64 --global-batch 512 \
   --seq 4096 --experts 64 --quiet --report "$folder/equal-step.html"
