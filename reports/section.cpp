@@ -92,6 +92,11 @@ std::optional<double> number_if(const JsonView& object, std::string_view key) {
   return found ? std::optional(found->number()) : std::nullopt;
 }
 
+Cell cell_at(const JsonView& object, std::string_view key) {
+  const auto number = number_if(object, key);
+  return number ? Cell(*number) : Cell();
+}
+
 std::int32_t count_at(const JsonView& object, std::string_view key, std::int32_t low, std::int32_t high) {
   const JsonView value = object.at(key);
   const std::int64_t count = value.integer();

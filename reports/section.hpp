@@ -55,6 +55,7 @@ std::string kind_of(const JsonView& result);
 // A number of a result that --json wrote; InputError where it is none.
 double number_at(const JsonView& object, std::string_view key);
 std::optional<double> number_if(const JsonView& object, std::string_view key);
+Cell cell_at(const JsonView& object, std::string_view key);  // empty where there is no number
 std::int32_t count_at(const JsonView& object, std::string_view key, std::int32_t low, std::int32_t high);
 
 }  // namespace tw

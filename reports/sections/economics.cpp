@@ -5,11 +5,6 @@
 namespace tw {
 namespace {
 
-Cell maybe(const JsonView& row, std::string_view key) {
-  const auto number = number_if(row, key);
-  return number ? Cell(*number) : Cell();
-}
-
 DataTable costs_of(const JsonView& rows) {
   DataTable out({{"name", "run"},
                  {"how", "how"},
@@ -24,7 +19,8 @@ DataTable costs_of(const JsonView& rows) {
     out.row({name, std::string("on one kind"), number_at(baseline, "cost_usd"), number_at(baseline, "time_h"),
              Cell(), Cell(), Cell()});
     out.row({name, std::string("in stages"), number_at(row, "cost_usd"), number_at(row, "time_h"),
-             number_at(row, "saving"), maybe(row, "published_saving"), maybe(row, "break_even_price_ratio")});
+             number_at(row, "saving"), cell_at(row, "published_saving"),
+             cell_at(row, "break_even_price_ratio")});
   }
   return out;
 }

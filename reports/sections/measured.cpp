@@ -149,16 +149,12 @@ DataTable studies_of(const JsonView& studies) {
                  {"tau", "Kendall's tau", Show::number},
                  {"memory", "memory error, %", Show::number},
                  {"coverage", "inside the band, %", Show::number}});
-  const auto cell = [](const JsonView& row, std::string_view key) {
-    const auto number = number_if(row, key);
-    return number ? Cell(*number) : Cell();
-  };
   for (std::size_t i = 0; i < studies.size(); ++i) {
     const JsonView s = studies[i];
     const std::string name = s.at("name").string();
     out.row({name.empty() ? s.at("source").string() : name, number_at(s, "used"), number_at(s, "n"),
-             cell(s, "time_mape"), cell(s, "left_out_mape"), cell(s, "time_worst"), cell(s, "kendall_tau"),
-             cell(s, "memory_mape"), cell(s, "coverage")});
+             cell_at(s, "time_mape"), cell_at(s, "left_out_mape"), cell_at(s, "time_worst"),
+             cell_at(s, "kendall_tau"), cell_at(s, "memory_mape"), cell_at(s, "coverage")});
   }
   return out;
 }

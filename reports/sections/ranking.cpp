@@ -100,10 +100,9 @@ DataTable misses(const JsonView& list) {
                  {"then", "at", Show::seconds}});
   for (std::size_t i = 0; i < list.size(); ++i) {
     const auto remedy = list[i].find("fits_with");
-    const auto then = number_if(list[i], "fits_with_step_time_s");
     out.row({list[i].at("layout").string(), number_at(list[i].at("memory_gib"), "peak"),
              number_at(list[i], "step_time_s"), remedy ? remedy->string() : "no change of one key",
-             then ? Cell(*then) : Cell()});
+             cell_at(list[i], "fits_with_step_time_s")});
   }
   return out;
 }

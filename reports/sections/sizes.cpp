@@ -17,11 +17,6 @@ std::string standing(const JsonView& result, const JsonView& row) {
   return row.at("pareto").boolean() ? "no other is better in all" : "another is better in all";
 }
 
-Cell maybe(const JsonView& row, std::string_view key) {
-  const auto number = number_if(row, key);
-  return number ? Cell(*number) : Cell();
-}
-
 DataTable rows_of(const JsonView& result) {
   DataTable out({{"gpus", "GPUs", Show::count},
                  {"standing", "standing"},
@@ -36,9 +31,9 @@ DataTable rows_of(const JsonView& result) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const JsonView row = rows[i];
     if (!row.at("feasible").boolean()) continue;
-    out.row({number_at(row, "gpus"), standing(result, row), number_at(row, "days"), maybe(row, "cost_usd"),
+    out.row({number_at(row, "gpus"), standing(result, row), number_at(row, "days"), cell_at(row, "cost_usd"),
              number_at(row, "gpu_hours"), number_at(row, "goodput"), number_at(row, "spare_nodes"),
-             maybe(row, "energy_mwh"), row.at("phases")[0].at("parts")[0].at("layout").string()});
+             cell_at(row, "energy_mwh"), row.at("phases")[0].at("parts")[0].at("layout").string()});
   }
   return out;
 }
@@ -85,8 +80,8 @@ DataTable published_of(const JsonView& list) {
                  {"effective", "effective time published", Show::percent},
                  {"source", "source"}});
   for (std::size_t i = 0; i < list.size(); ++i) {
-    out.row({list[i].at("title").string(), number_at(list[i], "gpus"), maybe(list[i], "gpu_hours"),
-             maybe(list[i], "effective_time"), list[i].at("source").string()});
+    out.row({list[i].at("title").string(), number_at(list[i], "gpus"), cell_at(list[i], "gpu_hours"),
+             cell_at(list[i], "effective_time"), list[i].at("source").string()});
   }
   return out;
 }
