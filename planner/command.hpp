@@ -12,7 +12,7 @@ class App;
 
 namespace tw {
 
-inline constexpr int kAnswered = 0, kBadInput = 2, kNothingFits = 3, kRunFailed = 4;
+inline constexpr int kAnswered = 0, kBadInput = 2, kNothingFits = 3, kRunFailed = 4, kWarned = 5;
 
 struct Command {
   std::string_view name;

@@ -72,6 +72,10 @@ double decimal(std::string_view option, std::string_view text, double low, doubl
 
 Inputs load_inputs(const Asked& asked) {
   need("--model", asked.model, "llama-3.1-8b or the path of a config.json");
+  return load_inputs(asked, load_model(asked.model));
+}
+
+Inputs load_inputs(const Asked& asked, Model model) {
   need("--cluster", asked.cluster, "h100-sxm:64 or the path of a cluster file");
   const std::int64_t batch = whole_number("--global-batch", asked.global_batch, 1, kMostBatch);
   const auto seq = static_cast<std::int32_t>(whole_number("--seq", asked.seq, 1, kMostSeq));
@@ -86,7 +90,7 @@ Inputs load_inputs(const Asked& asked) {
   if (const std::string why = unpriced_because(precision, cluster.device, calibration); !why.empty()) {
     fail("--precision", why);
   }
-  return {load_model(asked.model),
+  return {std::move(model),
           std::move(cluster),
           std::move(profile),
           std::move(calibration),

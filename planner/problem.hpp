@@ -42,6 +42,7 @@ struct Inputs {
   Training training = {};  // what a job file says of the phase
 };
 Inputs load_inputs(const Asked& asked);
+Inputs load_inputs(const Asked& asked, Model model);  // asked.model is not read
 
 // One number of GPUs. Pointers of `job` and `machine` point into `inputs` and this object.
 struct Problem {

@@ -21,6 +21,7 @@ cmake command cmake
 ninja-build command ninja
 libboost-dev header boost/graph/adjacency_list.hpp
 libcli11-dev header CLI/CLI.hpp
+libtomlplusplus-dev header toml++/toml.h
 libeigen3-dev header eigen3/Eigen/Core
 libopenmpi-dev command mpicxx
 openmpi-bin command mpirun
