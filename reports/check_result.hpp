@@ -60,6 +60,7 @@ struct CheckResult {
   std::vector<ReadOption> options;
   std::vector<Finding> findings;
   std::optional<Layout> layout;
+  std::int32_t vocabulary = 0;  // of the model, where it is known
   std::optional<Prediction> prediction;
   std::optional<BetterLayout> better;
   std::optional<std::int32_t> least_gpus;  // that some layout of the framework fits on

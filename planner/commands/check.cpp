@@ -5,6 +5,7 @@
 #include "planner/options.hpp"
 #include "planner/output.hpp"
 #include "planner/preflight/check.hpp"
+#include "planner/preflight/measured.hpp"
 #include "topology/check.hpp"
 
 namespace tw {
@@ -12,8 +13,9 @@ namespace {
 
 struct Options {
   preflight::CheckAsk ask;
-  std::string plan, place = "1", global_batch, seq, model;
+  std::string json, plan, place = "1", global_batch, seq, model;
   std::vector<std::string> variables;
+  preflight::MeasuredAsk measured;
   bool no_search = false;
 };
 
@@ -59,9 +61,10 @@ CheckResult checked_plan(const Options& o) {
 }
 
 int run(Options o) {
-  check_output("--json", o.ask.asked.json);
-  const CheckResult result = o.plan.empty() ? checked_launch(o) : checked_plan(o);
-  const std::string& json = o.ask.asked.json;
+  check_output("--json", o.json);
+  CheckResult result = o.plan.empty() ? checked_launch(o) : checked_plan(o);
+  if (!o.measured.step.empty() || !o.measured.profile.empty()) preflight::judge_measured(o.measured, result);
+  const std::string& json = o.json;
   if (!json.empty()) write_output("--json", json, to_json(result).dump() + "\n");
   if (json != "-") print(to_text(result, terminal_of(1), o.ask.asked.quiet));
   return code_of(result);
@@ -93,8 +96,13 @@ std::function<int()> setup(CLI::App& app) {
               "K: what kernels and links cost; default: the cluster's own");
   text_option(app, "--headroom", asked.headroom, "device memory to leave free");
   text_option(app, "--expert-load", asked.expert_load, "tokens of the busiest expert rank over the mean");
+  text_option(app, "--measured", o->measured.step,
+              "T: a measured step, such as \"12.3 s\", beside the predicted one");
+  text_option(
+      app, "--profile", o->measured.profile,
+      "TRACE: of the PyTorch profiler (export_chrome_trace); its time by our terms, the largest gaps named");
   app.add_flag("--no-search", o->no_search, "looks for no better layout");
-  text_option(app, "--json", asked.json, "FILE: the result as JSON; - for standard output");
+  text_option(app, "--json", o->json, "FILE: the result as JSON; - for standard output");
   app.add_flag("--quiet", asked.quiet, "the verdict alone");
   app.footer(
       "Example:\n  trainwright check --launch train.sh --cluster h100-sxm:64\n"

@@ -54,6 +54,12 @@ std::function<int()> setup(CLI::App& app) {
               "FILE: its bytes are the tokens; default: a seeded synthetic language");
   text_option(app, "--launcher", o->settings.launcher,
               "'CMD {ranks}': starts a run; default: mpirun, or srun inside its job");
+  text_option(app, "--runner", o->settings.runner,
+              "'CMD {args}': starts another framework with the exported launch and reads its log; {args}: "
+              "its options, "
+              "{file}: its launch file, {gpus}: its ranks");
+  text_option(app, "--to", o->settings.target,
+              "TARGET of --runner (trainwright export --help); default: the plan's framework");
   text_option(app, "--patience", o->patience, "S: a run that says nothing for so many seconds has hung");
   add_options(
       app, o->files,

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "planner/child.hpp"
+#include "planner/confirm/runner.hpp"
 #include "planner/plan_file.hpp"
 #include "planner/validate/metrics.hpp"
 #include "topology/check.hpp"
@@ -72,12 +73,30 @@ class Runs {
        const std::function<void(const std::string&)>& progress)
       : settings_(settings),
         plan_(plan),
+        inputs_(inputs),
         on_gpus_(inputs.cluster.device.architecture != "cpu"),
         learning_rate_(learning_rate(inputs.model)),
         machine_(inputs.calibration.machine()),
         progress_(progress) {}
 
   void run(ConfirmedLayout& layout, std::size_t index) {
+    if (!settings_.runner.empty()) return run_by_runner(layout, index);
+    run_by_us(layout, index);
+  }
+
+ private:
+  void run_by_runner(ConfirmedLayout& layout, std::size_t index) {
+    RunnerAsk ask{settings_.runner, settings_.target, scratch_.file(fmt::format("launch{}", index)), {}};
+    ask.launch.model = &inputs_.model, ask.launch.layout = layout.predicted.layout;
+    ask.launch.global_batch = plan_.global_batch, ask.launch.seq = plan_.seq;
+    ask.launch.gpus_per_node = inputs_.cluster.node.gpus, ask.launch.capacity_factor = plan_.capacity_factor;
+    ask.warm_up = settings_.warm_up;
+    if (ask.target.empty()) ask.target = plan_.framework.given;
+    ask.silence = settings_.patience + 20 * layout.predicted.cost.step_seconds;
+    run_exported(ask, layout, progress_);
+  }
+
+  void run_by_us(ConfirmedLayout& layout, std::size_t index) {
     const std::string result = scratch_.file(fmt::format("run{}.json", index));
     const std::string status = scratch_.file(fmt::format("status{}", index));
     std::vector<std::string> argv = launcher(plan_.gpus, settings_.launcher);
@@ -103,7 +122,6 @@ class Runs {
     layout.failed = why(ended, status);
   }
 
- private:
   static constexpr int kRefused = 2;
   std::string program() const { return on_gpus_ ? "trainwright-train-gpu" : "trainwright-train"; }
   std::string said(const ChildResult& ended) const { return said_by(program(), ended); }
@@ -122,6 +140,7 @@ class Runs {
 
   const ConfirmSettings& settings_;
   const PlanFile& plan_;
+  const Inputs& inputs_;
   bool on_gpus_;
   double learning_rate_;
   std::string machine_;  // that the calibration was measured on; empty: any

@@ -16,6 +16,8 @@ struct ConfirmSettings {
   std::size_t top = 3;
   std::int64_t steps = 20, warm_up = 3;
   std::string launcher;   // empty: ours
+  std::string runner;     // a command that starts somebody else's framework; empty: our trainer
+  std::string target;     // of the runner: a launch format; empty: the plan's framework
   std::string data;       // empty: the seeded synthetic language
   double patience = 120;  // seconds without a step, before a run counts as hung
   std::string record;     // path of the result, written before the first run and after each; empty: none

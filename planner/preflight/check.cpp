@@ -89,6 +89,11 @@ bool names_gpus(const std::string& cluster) {
          cluster.find_first_not_of("0123456789", colon + 1) == std::string::npos;
 }
 
+// An NVLink domain of several hosts: launchers count the GPUs of a host.
+bool spans_hosts(const Cluster& cluster) {
+  return !cluster.node.also_used_as->empty();
+}
+
 // The ranks that the file starts against the GPUs that the cluster has.
 void compare_gpus(Launch& launch, const Cluster& cluster, bool stated) {
   if (setting(launch.settings, "gpus") && stated && launch.gpus != cluster.gpus) {
@@ -101,7 +106,8 @@ void compare_gpus(Launch& launch, const Cluster& cluster, bool stated) {
   if (per_node > cluster.node.gpus) {
     launch.add(Severity::fail, "gpus",
                fmt::format("{} ranks on each node, which has {} GPUs", per_node, cluster.node.gpus));
-  } else if (per_node > 0 && per_node < cluster.node.gpus && launch.gpus > per_node) {
+  } else if (per_node > 0 && per_node < cluster.node.gpus && launch.gpus > per_node &&
+             !spans_hosts(cluster)) {
     launch.add(Severity::warn, "gpus",
                fmt::format("{} ranks on each node of {} GPUs; priced as if nodes were filled", per_node,
                            cluster.node.gpus));

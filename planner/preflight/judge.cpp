@@ -168,7 +168,7 @@ void judge_layout(const Priced& priced, const Layout& layout, CheckResult& resul
   judge_stages(priced, p, result);
   judge_skew(priced, p, result);
   judge_framework(priced, p, result);
-  result.prediction = p;
+  result.prediction = p, result.vocabulary = priced.inputs.model.vocab;
 }
 
 // Transformer Engine, transformer_engine/pytorch/utils.py, assert_dim_for_fp8_exec: rows in multiples of 8,

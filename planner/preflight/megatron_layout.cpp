@@ -104,6 +104,18 @@ void read_split(Launch& launch, std::int32_t layers) {
   const bool first = is_on(s, "account_for_embedding_in_pipeline_split"),
              last = is_on(s, "account_for_loss_in_pipeline_split");
   const std::int32_t counted = layers + (first ? 1 : 0) + (last ? 1 : 0), chunks = l.pp * l.vpp;
+  const bool stated = first || last || setting(s, "decoder_first_pipeline_num_layers") ||
+                      setting(s, "decoder_last_pipeline_num_layers");
+  if (!stated && layers % chunks != 0 && is_on(s, "recipe_known")) {
+    launch.add(
+        Severity::warn, "launch",
+        fmt::format("{} layers on {} chunks: the recipe's own split is not read; priced as even as can be",
+                    layers, chunks));
+    const bool ends = (layers + 2) % chunks == 0;
+    l.split =
+        ends || chunks > layers ? split_with_ends(layers, chunks, ends, ends) : default_split(layers, chunks);
+    return;
+  }
   if (setting(s, "decoder_first_pipeline_num_layers") || setting(s, "decoder_last_pipeline_num_layers")) {
     l.split = split_with_sizes(launch, layers);
   } else if (counted % chunks != 0) {
@@ -136,7 +148,9 @@ void read_stages(Launch& launch, std::int32_t layers) {
   }
   if (l.vpp > 1 && l.pp > 1) l.schedule = kScheduleInterleaved;
   const std::int32_t chunks = l.pp * l.vpp;
-  if (layers >= chunks && l.split == default_split(layers, chunks)) l.split.clear();
+  // An uneven default must be spelled out where stages have several chunks.
+  const bool even = layers % chunks == 0 || (layers + 1) % chunks == 0 || (layers + 2) % chunks == 0;
+  if (layers >= chunks && (even || l.vpp == 1) && l.split == default_split(layers, chunks)) l.split.clear();
 }
 
 std::uint8_t module_bit(Launch& launch, std::string_view name) {

@@ -5,6 +5,8 @@ python3 tests/gpu/torch_train.py OUT.json SHAPE...                              
 torchrun --nproc-per-node 2 tests/gpu/torch_train.py OUT.json SHAPE:LAYOUT...       two: zero3, tp or ep
 SHAPE: 1b, 8b8, qwen30, mixtral2, each with :mbN behind. One micro-batch a step, clipping and AdamW included,
 fp32 master weights and moments, bf16 compute, no recompute, cross-entropy on bf16 logits. Median of 8 steps after 5.
+TRACE=FOLDER in the environment: two more steps under the PyTorch profiler on rank 0, as FOLDER/SHAPE-LAYOUT.json with
+what trainwright check --profile reads: steps, device work, and operators with the sizes of their inputs.
 """
 import json
 import os
@@ -235,11 +237,43 @@ def run(name, layout, batch):
         step()
         torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
+    if "TRACE" in os.environ:
+        profiled(step, os.path.join(os.environ["TRACE"], f"{name}-{layout}.json"))
     took = sorted(times)[len(times) // 2]
     ranks = WORLD if layout in ("zero3", "ep", "dp") else 1
     rate = batch * shape["seq"] * ranks / took / WORLD
     return dict(shape=name, layout=layout, micro_batch=batch, gpus=WORLD, step_time_s=took,
                 tokens_per_s_per_gpu=round(rate, 1), memory_gb=round(torch.cuda.max_memory_allocated() / 1e9, 2))
+
+
+def profiled(step, path):
+    from torch.profiler import ProfilerActivity, profile, schedule
+    activities = [ProfilerActivity.CPU, ProfilerActivity.CUDA]
+    with profile(activities=activities, record_shapes=True, schedule=schedule(wait=1, warmup=1, active=2)) as seen:
+        for _ in range(4):
+            step()
+            torch.cuda.synchronize()
+            seen.step()
+    if RANK != 0:
+        return
+    seen.export_chrome_trace(path + ".whole")
+    with open(path + ".whole") as file:
+        events = json.load(file)["traceEvents"]
+    os.remove(path + ".whole")
+    device = [e for e in events if e.get("ph") == "X" and e.get("cat") in ("kernel", "gpu_memcpy", "gpu_memset")]
+    started = {e["args"].get("External id") for e in device}
+    kept = [dict(ph="X", cat=e["cat"], name=e["name"], ts=e["ts"], dur=e["dur"], args={k: v for k, v in e["args"].items()
+            if k in ("External id", "stream", "Process Group Name", "Process Group Description")}) for e in device]
+    for e in events:
+        if e.get("ph") != "X":
+            continue
+        if e.get("name", "").startswith("ProfilerStep#"):
+            kept.append(dict(ph="X", cat=e["cat"], name=e["name"], ts=e["ts"], dur=e["dur"]))
+        elif e.get("cat") == "cpu_op" and "mm" in e["name"] and e["args"].get("External id") in started:
+            kept.append(dict(ph="X", cat="cpu_op", name=e["name"], ts=e["ts"], dur=e["dur"],
+                             args={k: e["args"][k] for k in ("External id", "Input Dims") if k in e["args"]}))
+    with open(path, "w") as file:
+        json.dump(dict(torch=torch.__version__, gpu=torch.cuda.get_device_name(), traceEvents=kept), file, indent=None)
 
 
 def main():
