@@ -45,7 +45,8 @@ void flatten(const JsonView& node, const std::string& prefix, GivenLaunch& out) 
   }
 }
 
-// The JSON file that --deepspeed_config, or --deepspeed, names: written by the script, or beside it.
+// The JSON file that --deepspeed_config, or --deepspeed, names: written by the script, or beside it; empty
+// where it is neither.
 std::string config_of(const LaunchAsk& ask, const TrainingCommand& command, const std::string& name) {
   const auto written = command.documents.find(name);
   if (written != command.documents.end()) return written->second;
@@ -55,8 +56,7 @@ std::string config_of(const LaunchAsk& ask, const TrainingCommand& command, cons
     std::error_code error;
     if (fs::is_regular_file(path, error)) return read_file(path.string());
   }
-  throw InputError(ask.file, "--deepspeed_config",
-                   fmt::format("there is no file \"{}\", here or beside the script", printable(name)));
+  return "";
 }
 
 GivenLaunch read_script(const LaunchAsk& ask, std::string_view text) {
@@ -69,7 +69,17 @@ GivenLaunch read_script(const LaunchAsk& ask, std::string_view text) {
     if (names && !option.values.empty()) config = option.values[0], option.name = "--deepspeed_config";
     out.options.push_back(std::move(option));
   }
-  if (!config.empty()) flatten(parse_json(config_of(ask, command, config), config), "", out);
+  if (config.empty()) return out;
+  const std::string text_of_config = config_of(ask, command, config);
+  if (text_of_config.empty()) {
+    out.findings.push_back(
+        {Severity::warn, "launch",
+         fmt::format("\"{}\" is neither here nor beside the script: its ZeRO stage and batch are not "
+                     "known",
+                     printable(config))});
+  } else {
+    flatten(parse_json(text_of_config, config), "", out);
+  }
   return out;
 }
 

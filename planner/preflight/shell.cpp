@@ -7,6 +7,12 @@
 namespace tw::preflight {
 namespace {
 
+// Options or settings among lines that are left out; messages and exits are no loss.
+bool says_options(std::string_view text) {
+  return text.find(" --") != std::string_view::npos || text.find('=') != std::string_view::npos ||
+         text.find("run") != std::string_view::npos;
+}
+
 class Script : CommandReader {
  public:
   Script(std::string_view text, std::string_view file, const ShellVariables& given, int depth)
@@ -75,12 +81,14 @@ class Script : CommandReader {
       if (!first && !take_word("elif")) in_.fail("fi is missing");
       const Truth truth = condition("then");
       active_ = outer && !done;
-      if (truth == Truth::unknown)
-        not_understood(line, "a condition that is known at run time only; its lines are left out");
+      const bool asked = active_ && truth == Truth::unknown;
       if (truth != Truth::no) done = true;
       active_ = active_ && truth == Truth::yes;
+      const std::size_t from = in_.at;
       statements({"elif", "else", "fi"});
       active_ = outer;
+      if (asked && says_options(in_.text.substr(from, in_.at - from)))
+        not_understood(line, "a condition that is known at run time only; its lines are left out");
     }
     active_ = outer;
   }
