@@ -33,9 +33,9 @@ __global__ void each_pack(std::int64_t packs, Body body) {
 }
 
 template <class Body>
-void for_packs(std::int64_t count, Stream stream, Body body) {
+void for_packs(std::int64_t count, Stream stream, Body body, int pack = kPack) {
   constexpr int kThreads = 256;
-  const std::int64_t packs = count / kPack;
+  const std::int64_t packs = count / pack;
   const std::int64_t blocks = (packs + kThreads - 1) / kThreads;
   each_pack<<<static_cast<unsigned>(blocks < kMaxBlocks ? blocks : kMaxBlocks), kThreads, 0, stream>>>(packs,
                                                                                                        body);
@@ -109,7 +109,8 @@ void add(const void* a, const void* b, void* out, std::int64_t count, Stream str
 
 void widen(const void* in, float* out, std::int64_t count, Stream stream) {
   const auto* from = static_cast<const __nv_bfloat16*>(in);
-  for_packs(count, stream, [=] __device__(std::int64_t i) { store8(out, i, load8(from, i)); });
+  for_packs(
+      count, stream, [=] __device__(std::int64_t i) { store4(out, i, load4(from, i)); }, 4);
   launched("widen");
 }
 
@@ -140,23 +141,6 @@ void cast_fp8_transposed(const void* in, void* out, std::int64_t rows, std::int6
   transpose_fp8<<<grid, 256, 0, stream>>>(static_cast<const __nv_bfloat16*>(in),
                                           static_cast<__nv_fp8_e4m3*>(out), rows, cols, factor);
   launched("cast_fp8_transposed");
-}
-
-void adamw(AdamWStep step, const AdamWRange& range, Stream stream) {
-  const AdamWRange at = range;
-  auto* weight = static_cast<__nv_bfloat16*>(range.weight);
-  for_packs(range.count, stream, [=] __device__(std::int64_t i) {
-    const Pack8 g = load8(at.gradient, i);
-    Pack8 w = load8(at.master, i), m = load8(at.first, i), v = load8(at.second, i);
-    for (int j = 0; j < kPack; ++j) {
-      m.v[j] = step.beta1 * m.v[j] + (1 - step.beta1) * g.v[j];
-      v.v[j] = step.beta2 * v.v[j] + (1 - step.beta2) * g.v[j] * g.v[j];
-      const float update = m.v[j] / step.correction1 / (sqrtf(v.v[j] / step.correction2) + step.epsilon);
-      w.v[j] -= step.learning_rate * (update + step.weight_decay * w.v[j]);
-    }
-    store8(at.master, i, w), store8(at.first, i, m), store8(at.second, i, v), store8(weight, i, w);
-  });
-  launched("adamw");
 }
 
 void nothing(Stream stream) {

@@ -9,21 +9,48 @@ namespace {
 
 using Bf16 = __nv_bfloat16;
 
+constexpr int kRowThreads = 256, kMostOwned = 8;
+
+// Packs that each of a row's threads owns, and so many threads.
+int owned_of(std::int64_t packs) {
+  return static_cast<int>((packs + kRowThreads - 1) / kRowThreads);
+}
 int threads_for(std::int64_t packs) {
-  const std::int64_t whole = (packs + 31) / 32 * 32;
-  return static_cast<int>(whole < 64 ? 64 : whole > 512 ? 512 : whole);
+  const std::int64_t owned = owned_of(packs), whole = ((packs + owned - 1) / owned + 31) / 32 * 32;
+  return static_cast<int>(whole < 64 ? 64 : whole);
 }
 
-__global__ void norm_forward(NormSize size, const Bf16* x, const Bf16* weight, Bf16* y) {
+// run(std::integral_constant) of the least that is enough.
+template <int kOwned = 1, class Run>
+void with_owned(std::int64_t packs, Run run) {
+  if constexpr (kOwned < kMostOwned) {
+    if (owned_of(packs) > kOwned) return with_owned<kOwned + 1>(packs, run);
+  } else if (owned_of(packs) > kOwned) {
+    throw std::runtime_error("a row is too wide for the kernels of norms");
+  }
+  run(std::integral_constant<int, kOwned>{});
+}
+
+// A block per row; a thread keeps kOwned packs of it between the two passes.
+template <int kOwned>
+__global__ void __launch_bounds__(kRowThreads)
+    norm_forward(NormSize size, const Bf16* x, const Bf16* weight, Bf16* y) {
   const std::int64_t packs = size.width / kPack, row = static_cast<std::int64_t>(blockIdx.x) * packs;
+  uint4 held[kOwned];
   float squares = 0;
-  for (std::int64_t i = threadIdx.x; i < packs; i += blockDim.x) {
-    const Pack8 p = load8(x, row + i);
+#pragma unroll
+  for (int o = 0; o < kOwned; ++o) {
+    const std::int64_t i = threadIdx.x + o * static_cast<std::int64_t>(blockDim.x);
+    held[o] = i < packs ? reinterpret_cast<const uint4*>(x)[row + i] : uint4{};
+    const Pack8 p = widened(held[o]);
     for (int j = 0; j < kPack; ++j) squares += p.v[j] * p.v[j];
   }
   const float scale = rsqrtf(block_sum(squares) / static_cast<float>(size.width) + size.epsilon);
-  for (std::int64_t i = threadIdx.x; i < packs; i += blockDim.x) {
-    Pack8 p = load8(x, row + i);
+#pragma unroll
+  for (int o = 0; o < kOwned; ++o) {
+    const std::int64_t i = threadIdx.x + o * static_cast<std::int64_t>(blockDim.x);
+    if (i >= packs) continue;
+    Pack8 p = widened(held[o]);
     const Pack8 w = load8(weight, i);
     for (int j = 0; j < kPack; ++j) p.v[j] *= scale * w.v[j];
     store8(y, row + i, p);
@@ -58,31 +85,39 @@ __device__ bool summed_over_warps(Pack8& own) {
 }
 
 // dx = s (w dy - x s^2 mean(w dy x)), dw = sum of dy x s. A row has a block, or a warp where kWarps; a thread
-// owns kOwned packs of every row that comes to it, and keeps their dw in registers.
+// owns kOwned packs of every row that comes to it, keeps their dw in registers, and reads the next row before
+// it works on this one.
 template <int kOwned, bool kWarps>
-__global__ void __launch_bounds__(kWarps ? 32 * kWarpRows : 512)
-    norm_backward(NormSize size, NormBackward at) {
+__global__ void __launch_bounds__(kRowThreads) norm_backward(NormSize size, NormBackward at) {
   const int team = kWarps ? 32 : static_cast<int>(blockDim.x), member = static_cast<int>(threadIdx.x) % team;
   const std::int64_t teams = blockDim.x / team;
-  const auto *x = static_cast<const Bf16*>(at.x), *weight = static_cast<const Bf16*>(at.weight),
-             *dy = static_cast<const Bf16*>(at.dy);
-  auto* dx = static_cast<Bf16*>(at.dx);
-  const std::int64_t packs = size.width / kPack;
+  const auto *x = static_cast<const uint4*>(at.x), *dy = static_cast<const uint4*>(at.dy);
+  const auto* weight = static_cast<const Bf16*>(at.weight);
+  const std::int64_t packs = size.width / kPack, step = gridDim.x * teams;
   Pack8 dw[kOwned] = {};
-  for (std::int64_t r = blockIdx.x * teams + threadIdx.x / team; r < size.rows; r += gridDim.x * teams) {
-    const std::int64_t row = r * packs;
+  uint4 next_x[kOwned], next_g[kOwned];
+  const auto fetch = [&](std::int64_t r) {
+#pragma unroll
+    for (int o = 0; o < kOwned; ++o) {
+      const std::int64_t i = member + o * static_cast<std::int64_t>(team);
+      const bool mine = r < size.rows && i < packs;
+      next_x[o] = mine ? x[r * packs + i] : uint4{}, next_g[o] = mine ? dy[r * packs + i] : uint4{};
+    }
+  };
+  std::int64_t r = blockIdx.x * teams + threadIdx.x / team;
+  fetch(r);
+  for (; r < size.rows; r += step) {
+    uint4 held_x[kOwned], held_g[kOwned];
+#pragma unroll
+    for (int o = 0; o < kOwned; ++o) held_x[o] = next_x[o], held_g[o] = next_g[o];
+    fetch(r + step);
     float squares = 0, dots = 0;
-    Pack8 held_x[kOwned], held_g[kOwned];
 #pragma unroll
     for (int o = 0; o < kOwned; ++o) {
       const std::int64_t i = member + o * static_cast<std::int64_t>(team);
       if (i >= packs) continue;
-      held_x[o] = load8(x, row + i), held_g[o] = load8(dy, row + i);
-      const Pack8 w = load8(weight, i);
-      for (int j = 0; j < kPack; ++j) {
-        squares += held_x[o].v[j] * held_x[o].v[j];
-        dots += held_g[o].v[j] * w.v[j] * held_x[o].v[j];
-      }
+      const Pack8 in = widened(held_x[o]), g = widened(held_g[o]), w = load8(weight, i);
+      for (int j = 0; j < kPack; ++j) squares += in.v[j] * in.v[j], dots += g.v[j] * w.v[j] * in.v[j];
     }
     const float2 sums = kWarps ? float2{warp_sum(squares), warp_sum(dots)} : block_sums(squares, dots);
     const float mean = 1.0f / static_cast<float>(size.width);
@@ -91,14 +126,14 @@ __global__ void __launch_bounds__(kWarps ? 32 * kWarpRows : 512)
     for (int o = 0; o < kOwned; ++o) {
       const std::int64_t i = member + o * static_cast<std::int64_t>(team);
       if (i >= packs) continue;
-      const Pack8 w = load8(weight, i);
+      const Pack8 in = widened(held_x[o]), g = widened(held_g[o]), w = load8(weight, i);
       Pack8 out = {};
-      if (at.also != nullptr) out = load8(static_cast<const Bf16*>(at.also), row + i);
+      if (at.also != nullptr) out = load8(static_cast<const Bf16*>(at.also), r * packs + i);
       for (int j = 0; j < kPack; ++j) {
-        out.v[j] += scale * (w.v[j] * held_g[o].v[j] - held_x[o].v[j] * share);
-        dw[o].v[j] += held_g[o].v[j] * held_x[o].v[j] * scale;
+        out.v[j] += scale * (w.v[j] * g.v[j] - in.v[j] * share);
+        dw[o].v[j] += g.v[j] * in.v[j] * scale;
       }
-      store8(dx, row + i, out);
+      store8(static_cast<Bf16*>(at.dx), r * packs + i, out);
     }
   }
 #pragma unroll
@@ -216,30 +251,35 @@ unsigned blocks_for(std::int64_t packs) {
 }  // namespace
 
 void rms_norm_forward(NormSize size, const void* x, const void* weight, void* y, Stream stream) {
-  norm_forward<<<static_cast<unsigned>(size.rows), threads_for(size.width / kPack), 0, stream>>>(
-      size, static_cast<const Bf16*>(x), static_cast<const Bf16*>(weight), static_cast<Bf16*>(y));
+  const std::int64_t packs = size.width / kPack;
+  with_owned(packs, [&](auto owned) {
+    norm_forward<owned()><<<static_cast<unsigned>(size.rows), threads_for(packs), 0, stream>>>(
+        size, static_cast<const Bf16*>(x), static_cast<const Bf16*>(weight), static_cast<Bf16*>(y));
+  });
   launched("rms_norm_forward");
+}
+
+// As many blocks as the GPU has at once, and no more than there are rows for.
+template <class Kernel>
+unsigned resident(Kernel kernel, int threads, std::int64_t wanted) {
+  int blocks = 0;
+  cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, 0);
+  const std::int64_t most = std::int64_t{132} * (blocks < 1 ? 1 : blocks);
+  return static_cast<unsigned>(wanted < most ? wanted : most);
 }
 
 void rms_norm_backward(NormSize size, const NormBackward& at, Stream stream) {
   const std::int64_t packs = size.width / kPack;
-  if (packs <= 4 * 32) {
-    const std::int64_t wanted = (size.rows + kWarpRows - 1) / kWarpRows, most = 132 * 2;
-    const auto grid = static_cast<unsigned>(wanted < most ? wanted : most);
-    packs <= 2 * 32 ? norm_backward<2, true><<<grid, 32 * kWarpRows, 0, stream>>>(size, at)
-                    : norm_backward<4, true><<<grid, 32 * kWarpRows, 0, stream>>>(size, at);
-    return launched("rms_norm_backward");
-  }
-  const int threads = threads_for(packs);
-  const std::int64_t most = 132 * (1024 / threads), blocks = size.rows < most ? size.rows : most;
-  const auto run = [&](auto kernel) {
-    kernel<<<static_cast<unsigned>(blocks), threads, 0, stream>>>(size, at);
+  const auto run = [&](auto kernel, int threads, std::int64_t wanted) {
+    kernel<<<resident(kernel, threads, wanted), threads, 0, stream>>>(size, at);
+    launched("rms_norm_backward");
   };
-  if (packs <= threads)
-    run(norm_backward<1, false>);
-  else
-    packs <= 2 * threads ? run(norm_backward<2, false>) : run(norm_backward<4, false>);
-  launched("rms_norm_backward");
+  if (packs <= 4 * 32) {
+    const std::int64_t wanted = (size.rows + kWarpRows - 1) / kWarpRows;
+    return packs <= 2 * 32 ? run(norm_backward<2, true>, 32 * kWarpRows, wanted)
+                           : run(norm_backward<4, true>, 32 * kWarpRows, wanted);
+  }
+  with_owned(packs, [&](auto owned) { run(norm_backward<owned(), false>, threads_for(packs), size.rows); });
 }
 
 void largest(const void* in, float* out, std::int64_t count, Stream stream) {

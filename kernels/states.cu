@@ -10,12 +10,12 @@ namespace {
 using Bf16 = __nv_bfloat16;
 constexpr int kThreads = 256;
 
-__global__ void add_floats(const float* x, float* y, std::int64_t packs) {
-  for (std::int64_t i = thread_of_all(); i < packs; i += all_threads()) {
-    const Pack8 a = load8(x, i);
-    Pack8 b = load8(y, i);
-    for (int j = 0; j < kPack; ++j) b.v[j] += a.v[j];
-    store8(y, i, b);
+__global__ void add_floats(const float* x, float* y, std::int64_t fours) {
+  for (std::int64_t i = thread_of_all(); i < fours; i += all_threads()) {
+    const Quad a = load4(x, i);
+    Quad b = load4(y, i);
+    for (int j = 0; j < 4; ++j) b.v[j] += a.v[j];
+    store4(y, i, b);
   }
 }
 
@@ -56,10 +56,35 @@ __device__ double normal_value(InitialKey key, std::uint64_t element) {
   return sqrt(-2 * log(1 - unit_of(c[0], c[1]))) * cospi(2 * unit_of(c[2], c[3]));
 }
 
+// Of fours that lie on 16 bytes; the squares of a few neighbours are added up in fp32.
+__device__ double squares_of_fours(const float* x, std::int64_t fours) {
+  constexpr int kAtOnce = 4;
+  double squares = 0;
+  for (std::int64_t i = thread_of_all(); i < fours; i += kAtOnce * all_threads()) {
+    Quad in[kAtOnce];
+#pragma unroll
+    for (int o = 0; o < kAtOnce; ++o) {
+      const std::int64_t at = i + o * all_threads();
+      in[o] = at < fours ? load4(x, at) : Quad{};
+    }
+    float some = 0;
+#pragma unroll
+    for (int o = 0; o < kAtOnce; ++o) {
+      for (int j = 0; j < 4; ++j) some += in[o].v[j] * in[o].v[j];
+    }
+    squares += static_cast<double>(some);
+  }
+  return squares;
+}
+
 __global__ void squares_of_runs(ElementRuns runs, const float* x, double* sum) {
   double squares = 0;
   for (std::int64_t r = blockIdx.y; r < runs.count; r += gridDim.y) {
     const ElementRun run = runs.at[r];
+    if (run.local % 4 == 0 && run.count % 4 == 0) {
+      squares += squares_of_fours(x + run.local, run.count / 4);
+      continue;
+    }
     for (std::int64_t i = thread_of_all(); i < run.count; i += all_threads()) {
       const auto e = static_cast<double>(x[run.local + i]);
       squares += e * e;
@@ -99,27 +124,28 @@ __global__ void factor_of(const double* squares, double limit, float* factor) {
   *factor = limit > 0 && norm > limit ? static_cast<float>(limit / norm) : 1.0f;
 }
 
-__global__ void adamw_packs(AdamWStep step, const float* factor, AdamWRange at) {
-  const float scale = *factor;
+// factor: null for 1.
+__global__ void adamw_fours(AdamWStep step, const float* factor, AdamWRange at) {
+  const float scale = factor == nullptr ? 1.0f : *factor;
   auto* weight = static_cast<Bf16*>(at.weight);
-  for (std::int64_t i = thread_of_all(); i < at.count / kPack; i += all_threads()) {
-    const Pack8 g = load8(at.gradient, i);
-    Pack8 w = load8(at.master, i), m = load8(at.first, i), v = load8(at.second, i);
-    for (int j = 0; j < kPack; ++j) {
+  for (std::int64_t i = thread_of_all(); i < at.count / 4; i += all_threads()) {
+    const Quad g = load4(at.gradient, i);
+    Quad w = load4(at.master, i), m = load4(at.first, i), v = load4(at.second, i);
+    for (int j = 0; j < 4; ++j) {
       const float gradient = g.v[j] * scale;
       m.v[j] = step.beta1 * m.v[j] + (1 - step.beta1) * gradient;
       v.v[j] = step.beta2 * v.v[j] + (1 - step.beta2) * gradient * gradient;
       const float update = m.v[j] / step.correction1 / (sqrtf(v.v[j] / step.correction2) + step.epsilon);
       w.v[j] -= step.learning_rate * (update + step.weight_decay * w.v[j]);
     }
-    store8(at.master, i, w), store8(at.first, i, m), store8(at.second, i, v), store8(weight, i, w);
+    store4(at.master, i, w), store4(at.first, i, m), store4(at.second, i, v), store4(weight, i, w);
   }
 }
 
 }  // namespace
 
 void add_fp32(const float* x, float* y, std::int64_t count, Stream stream) {
-  add_floats<<<blocks_for(count / kPack, kThreads), kThreads, 0, stream>>>(x, y, count / kPack);
+  add_floats<<<blocks_for(count / 4, kThreads), kThreads, 0, stream>>>(x, y, count / 4);
   launched("add_fp32");
 }
 
@@ -159,8 +185,13 @@ void clip_factor(const double* squares, double limit, float* factor, Stream stre
 }
 
 void adamw_clipped(AdamWStep step, const float* factor, const AdamWRange& range, Stream stream) {
-  adamw_packs<<<blocks_for(range.count / kPack, kThreads), kThreads, 0, stream>>>(step, factor, range);
+  adamw_fours<<<blocks_for(range.count / 4, kThreads), kThreads, 0, stream>>>(step, factor, range);
   launched("adamw_clipped");
+}
+
+void adamw(AdamWStep step, const AdamWRange& range, Stream stream) {
+  adamw_fours<<<blocks_for(range.count / 4, kThreads), kThreads, 0, stream>>>(step, nullptr, range);
+  launched("adamw");
 }
 
 }  // namespace tw::gpu

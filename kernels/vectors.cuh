@@ -34,9 +34,7 @@ struct Pack8 {
   float v[kPack];
 };
 
-// i counts packs.
-__device__ inline Pack8 load8(const __nv_bfloat16* from, std::int64_t i) {
-  const uint4 raw = reinterpret_cast<const uint4*>(from)[i];
+__device__ inline Pack8 widened(const uint4& raw) {
   const auto* pairs = reinterpret_cast<const __nv_bfloat162*>(&raw);
   Pack8 p;
 #pragma unroll
@@ -45,6 +43,10 @@ __device__ inline Pack8 load8(const __nv_bfloat16* from, std::int64_t i) {
     p.v[2 * j] = pair.x, p.v[2 * j + 1] = pair.y;
   }
   return p;
+}
+// i counts packs.
+__device__ inline Pack8 load8(const __nv_bfloat16* from, std::int64_t i) {
+  return widened(reinterpret_cast<const uint4*>(from)[i]);
 }
 __device__ inline Pack8 load8(const float* from, std::int64_t i) {
   const auto* quads = reinterpret_cast<const float4*>(from) + 2 * i;
@@ -62,6 +64,31 @@ __device__ inline void store8(float* to, std::int64_t i, const Pack8& p) {
   auto* quads = reinterpret_cast<float4*>(to) + 2 * i;
   quads[0] = {p.v[0], p.v[1], p.v[2], p.v[3]};
   quads[1] = {p.v[4], p.v[5], p.v[6], p.v[7]};
+}
+
+// Four elements at a time, where fp32 is written: lanes of a warp then fill whole sectors at once. i counts
+// fours.
+struct Quad {
+  float v[4];
+};
+__device__ inline Quad load4(const float* from, std::int64_t i) {
+  const float4 a = reinterpret_cast<const float4*>(from)[i];
+  return {{a.x, a.y, a.z, a.w}};
+}
+__device__ inline Quad load4(const __nv_bfloat16* from, std::int64_t i) {
+  const uint2 raw = reinterpret_cast<const uint2*>(from)[i];
+  const auto* pairs = reinterpret_cast<const __nv_bfloat162*>(&raw);
+  const float2 a = __bfloat1622float2(pairs[0]), b = __bfloat1622float2(pairs[1]);
+  return {{a.x, a.y, b.x, b.y}};
+}
+__device__ inline void store4(float* to, std::int64_t i, const Quad& p) {
+  reinterpret_cast<float4*>(to)[i] = {p.v[0], p.v[1], p.v[2], p.v[3]};
+}
+__device__ inline void store4(__nv_bfloat16* to, std::int64_t i, const Quad& p) {
+  uint2 raw;
+  auto* pairs = reinterpret_cast<__nv_bfloat162*>(&raw);
+  pairs[0] = __floats2bfloat162_rn(p.v[0], p.v[1]), pairs[1] = __floats2bfloat162_rn(p.v[2], p.v[3]);
+  reinterpret_cast<uint2*>(to)[i] = raw;
 }
 
 // Added to what others add to at the same time; four at once where the GPU can.
