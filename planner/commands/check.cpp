@@ -5,6 +5,7 @@
 #include "planner/options.hpp"
 #include "planner/output.hpp"
 #include "planner/preflight/check.hpp"
+#include "planner/preflight/machine.hpp"
 #include "planner/preflight/measured.hpp"
 #include "topology/check.hpp"
 
@@ -16,7 +17,8 @@ struct Options {
   std::string json, plan, place = "1", global_batch, seq, model;
   std::vector<std::string> variables;
   preflight::MeasuredAsk measured;
-  bool no_search = false;
+  std::string launcher;
+  bool no_search = false, machine = false;
 };
 
 constexpr std::int64_t kMostBatch = 1 << 30;
@@ -63,6 +65,10 @@ CheckResult checked_plan(const Options& o) {
 int run(Options o) {
   check_output("--json", o.json);
   CheckResult result = o.plan.empty() ? checked_launch(o) : checked_plan(o);
+  if (o.machine) {
+    if (o.plan.empty()) throw InputError("command line", "--machine", "needs --plan");
+    preflight::judge_machine({o.plan, o.launcher}, result);
+  }
   if (!o.measured.step.empty() || !o.measured.profile.empty()) preflight::judge_measured(o.measured, result);
   const std::string& json = o.json;
   if (!json.empty()) write_output("--json", json, to_json(result).dump() + "\n");
@@ -101,6 +107,11 @@ std::function<int()> setup(CLI::App& app) {
   text_option(
       app, "--profile", o->measured.profile,
       "TRACE: of the PyTorch profiler (export_chrome_trace); its time by our terms, the largest gaps named");
+  app.add_flag(
+      "--machine", o->machine,
+      "what is really here: GPUs, what occupies them, ranks, and a short probe of each GPU and link");
+  text_option(app, "--launcher", o->launcher,
+              "'CMD {ranks}': starts the ranks of --machine; default: mpirun, or srun");
   app.add_flag("--no-search", o->no_search, "looks for no better layout");
   text_option(app, "--json", o->json, "FILE: the result as JSON; - for standard output");
   app.add_flag("--quiet", asked.quiet, "the verdict alone");
