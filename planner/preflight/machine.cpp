@@ -1,6 +1,7 @@
 #include "planner/preflight/machine.hpp"
 
 #include <fmt/format.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <array>
@@ -219,11 +220,14 @@ double busy_cores() {
   return all > 0 ? (1 - idle / all) * std::max(1u, std::thread::hardware_concurrency()) : 0;
 }
 
-void judge_cpus(const MachineAsk& ask, std::int32_t ranks, CheckResult& result) {
-  const double busy = busy_cores();
-  if (busy > kBusyCores) fault(result, fmt::format("occupied: other processes keep {:.1f} cores busy", busy));
-  const auto cores = static_cast<std::int32_t>(std::thread::hardware_concurrency());
-  if (ranks > cores) fault(result, fmt::format("cores missing: {} ranks, {} cores", ranks, cores));
+std::int32_t own_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+  return static_cast<std::int32_t>(std::thread::hardware_concurrency());
+}
+
+void short_run(const MachineAsk& ask, CheckResult& result) {
   ConfirmSettings settings;
   settings.plan = ask.plan, settings.top = 1, settings.steps = 5, settings.launcher = ask.launcher;
   settings.patience = kProbeSeconds;
@@ -231,11 +235,22 @@ void judge_cpus(const MachineAsk& ask, std::int32_t ranks, CheckResult& result) 
     const Confirmed run = confirm(settings, [](const std::string&) {});
     const ConfirmedLayout& first = run.layouts.front();
     if (!first.measured) return fault(result, "the short run failed: " + first.failed);
-    compare("a short training run", {"", first.measured->median_s, 0}, first.predicted.cost.step_seconds,
-            result);
+    const double high = load_plan(ask.plan).layouts.front().high.value, took = first.measured->median_s;
+    const std::string text =
+        fmt::format("a short training run: {}; predicted {}, 80% band up to {}", seconds_text(took),
+                    seconds_text(first.predicted.cost.step_seconds), seconds_text(high));
+    took > high ? fault(result, text) : fine(result, text);
   } catch (const InputError& error) {
     fault(result, std::string("the short run is refused: ") + error.what());
   }
+}
+
+void judge_cpus(const MachineAsk& ask, std::int32_t ranks, bool started, CheckResult& result) {
+  const double busy = busy_cores();
+  if (busy > kBusyCores) fault(result, fmt::format("occupied: other processes keep {:.1f} cores busy", busy));
+  const std::int32_t cores = own_cores();
+  if (ranks > cores) fault(result, fmt::format("cores missing: {} ranks, {} cores", ranks, cores));
+  if (started) short_run(ask, result);
 }
 
 }  // namespace
@@ -269,7 +284,7 @@ void judge_machine(const MachineAsk& ask, CheckResult& result) {
   const PlanFile plan = load_plan(ask.plan);
   const Priced priced(load_inputs(asked_of(plan)), plan.gpus);
   const bool ranks = judge_ranks(ask, plan.gpus, result);
-  if (priced.problem.cluster.device.architecture == "cpu") return judge_cpus(ask, plan.gpus, result);
+  if (priced.problem.cluster.device.architecture == "cpu") return judge_cpus(ask, plan.gpus, ranks, result);
   if (!judge_gpus(priced.problem.cluster, result)) return;
   probe_gpus(priced, result);
   if (ranks) probe_links(ask, priced, result);
