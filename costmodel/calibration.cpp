@@ -302,6 +302,15 @@ Bytes Calibration::communicator(std::int32_t ranks) const {
   if (ranks < 2) return Bytes(0);
   return data_->host.communicator + data_->host.communicator_per_rank * ranks;
 }
+Calibration Calibration::without_interference() const {
+  auto data = std::make_shared<Data>(*data_);
+  data->host.compute_slowdown = data->host.network_slowdown = 1;
+  data->host.beside = Defaulted<std::vector<Interference>>{};
+  data->host.gemm_yields = Defaulted<double>{1.0};
+  Calibration out;
+  out.data_ = std::move(data);
+  return out;
+}
 Calibration Calibration::without_nvls() const {
   auto copy = std::make_shared<Data>(*data_);
   copy->links.nvls = false;

@@ -120,6 +120,8 @@ class Calibration {
   // The same costs where the switches do not reduce: the algorithm is a property of the run, not of
   // the GPU.
   Calibration without_nvls() const;
+  // The same where what runs at once costs each other nothing.
+  Calibration without_interference() const;
   // The same where a kernel runs alone, the chip below its power limit: sustained ratios of 1.
   Calibration in_bursts() const;
 

@@ -231,7 +231,7 @@ void add_gradient_copies(LayerTime& time, double elements, const Traffic& t) {
   add_pass(time, Term::reduce, t.machine.calibration->widening(bytes));
 }
 
-void add_copies(KindState& out, const LocalWeights& w, const Traffic& t, Schedule when) {
+void add_all_copies(KindState& out, const LocalWeights& w, const Traffic& t, Schedule when) {
   const StateMechanisms& s = t.state();
   const double elements = static_cast<double>(w.attention + w.expert);
   const double gathered = elements + static_cast<double>(w.frozen_attention + w.frozen_expert);
@@ -242,6 +242,12 @@ void add_copies(KindState& out, const LocalWeights& w, const Traffic& t, Schedul
   if (when.reduce_every) return add_gradient_copies(out.b, elements, t);
   const auto buffer = static_cast<double>(size_of(DType::bf16) + 2 * t.size(s.gradient));
   if (!s.fused_wgrad) add_copies(out.b, Term::elementwise, elements * buffer, t);
+}
+
+void add_copies(KindState& out, const LocalWeights& w, const Traffic& t, Schedule when) {
+  const double f = out.f.seconds, b = out.b.seconds;
+  add_all_copies(out, w, t, when);
+  out.copies_f = out.f.seconds - f, out.copies_b = out.b.seconds - b;
 }
 
 KindState kind_state(const KindPass& pass, const LocalWeights& weights, const Traffic& t, Schedule when) {

@@ -15,6 +15,7 @@ struct KindState {
   double first_extra = 0;         // more on the forward of the first micro-batch (parameter gathers)
   double last_extra = 0;          // more on the backward of the last one (gradient reduction)
   double gather = 0, reduce = 0;  // seconds of the collectives alone
+  double copies_f = 0, copies_b = 0;  // of `f` and `b`: copies between flat buffers on the compute stream
   double optimizer = 0;           // seconds
   std::int64_t parameters = 0, gradients = 0, moments = 0;  // bytes kept all step long
   std::int64_t owned = 0;     // bytes of this rank's part of the gradients, as they are summed between ranks

@@ -52,6 +52,22 @@ struct Chunk {
   bool embedding = false, head = false;
 };
 
+}  // namespace
+
+Standstill standstill(const StepContext& context, const Chain& chain) {
+  const Layout& l = *chain.layout;
+  if (l.pp == 1) return {};
+  const Profile& profile = *context.machine.profile;
+  const SendOverlap overlap = profile.state.overlap_send;
+  const bool under = overlap == SendOverlap::always || (overlap == SendOverlap::interleaved && l.vpp > 1);
+  if (under) return {};
+  const int turns = profile.state.sends_in_turn && l.pp > 2 ? 2 : 1;
+  return {turns * chain.state->send,
+          profile.host.sync_per_send * context.machine.calibration->synchronise().value};
+}
+
+namespace {
+
 class Step {
  public:
   Step(const StepContext& context, const Chain& chain)
@@ -63,7 +79,7 @@ class Step {
         chunks_(l_.pp * l_.vpp),
         chunk_(static_cast<std::size_t>(chunks_)),
         times_(static_cast<std::size_t>(chunks_)),
-        still_(standstill()) {}
+        still_(standstill(context, chain)) {}
 
   void visit(std::int32_t stage, const PartVisitor& part) {
     split();
@@ -93,20 +109,6 @@ class Step {
   }
 
  private:
-  // What a slot loses at its end to the exchange with a neighbouring stage.
-  struct Standstill {
-    double send = 0, host = 0;
-  };
-  Standstill standstill() const {
-    if (l_.pp == 1) return {};
-    const Profile& profile = *x_.machine.profile;
-    const SendOverlap overlap = profile.state.overlap_send;
-    const bool under = overlap == SendOverlap::always || (overlap == SendOverlap::interleaved && l_.vpp > 1);
-    if (under) return {};
-    const int turns = profile.state.sends_in_turn && l_.pp > 2 ? 2 : 1;
-    return {turns * c_.state->send, profile.host.sync_per_send * x_.machine.calibration->synchronise().value};
-  }
-
   // Layers of every chunk. full:N recomputes the first N layers that a stage holds.
   void split() {
     std::int32_t at = 0;

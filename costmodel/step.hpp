@@ -53,6 +53,12 @@ struct PipeDetail {
 };
 PipeDetail pipe_detail(const StepContext& context, const Chain& chain);
 
+// What a slot loses at its end to the exchange with a neighbouring stage.
+struct Standstill {
+  double send = 0, host = 0;
+};
+Standstill standstill(const StepContext& context, const Chain& chain);
+
 // Calls part(pass, state, layers) for everything that one stage holds, embedding and head included.
 using PartVisitor = std::function<void(const KindPass& pass, const KindState& state, double layers)>;
 void each_part_of_stage(const StepContext& context, const Chain& chain, std::int32_t stage,

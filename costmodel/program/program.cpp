@@ -16,9 +16,11 @@ LayerWork emitted(const ProgramInput& input, const PassKey& key, const LayerKind
                        .profile = &input.profile,
                        .key = key,
                        .seq = input.job.seq,
-                       .routing = {},
-                       .operands = true};
+                       .routing = input.routing,
+                       .operands = input.operands,
+                       .training = input.job.training};
   if (what == Unit::Kind::layer) return emit_layer(emit, *kind);
+  if (what == Unit::Kind::mtp_entry) return emit_mtp_entry(emit);
   return what == Unit::Kind::embedding ? emit_embedding(emit) : emit_head(emit);
 }
 
@@ -49,7 +51,10 @@ std::vector<Rank> along(Rank rank, const std::vector<Axis>& axes) {
 std::string to_string(const Unit& unit) {
   const std::string copy = unit.copy > 0 ? fmt::format(" copy {}", unit.copy) : "";
   if (unit.table_only) return "tied table" + copy;
+  const std::string of = unit.module < 0 ? copy : fmt::format(" of module {}{}", unit.module, copy);
   if (unit.kind == Unit::Kind::layer) return fmt::format("layer {}{}", unit.layer, copy);
+  if (unit.kind == Unit::Kind::mtp_entry) return "entry" + of;
+  if (unit.module >= 0) return "head" + of;
   return (unit.kind == Unit::Kind::embedding ? "embedding" : "head") + copy;
 }
 
@@ -109,7 +114,7 @@ std::vector<Program::Copy> Program::copies(std::int32_t stage, std::int32_t unit
   for (std::int32_t s = 0; s < stages(); ++s) {
     const std::span<const Unit> all = units(s);
     for (std::size_t i = 0; i < all.size(); ++i) {
-      const bool same = all[i].kind == wanted.kind && all[i].layer == wanted.layer;
+      const bool same = all[i].kind == wanted.kind && all[i].layer == wanted.layer && all[i].module == wanted.module;
       if (same) out.push_back({s, static_cast<std::int32_t>(i)});
     }
   }
@@ -187,7 +192,7 @@ void refuse_unwritten(const Model& model, const Profile& profile) {
 
 Program::Program(ProgramInput input) : input_(std::move(input)), grid_(input_.layout) {
   input_.job.model = &input_.model;
-  refuse_unwritten(input_.model, input_.profile);
+  if (input_.operands) refuse_unwritten(input_.model, input_.profile);
   const std::string broken = illegal_because(input_.layout, input_.job);
   if (!broken.empty()) throw InputError("layout", to_string(input_.layout), broken);
   microbatches_ = tw::microbatches(input_.layout, input_.job);
@@ -201,6 +206,7 @@ Program::Program(ProgramInput input) : input_(std::move(input)), grid_(input_.la
   }
   embedding_ = emitted(input_, key, nullptr, Unit::Kind::embedding);
   head_ = emitted(input_, key, nullptr, Unit::Kind::head);
+  if (input_.model.mtp_layers > 0) mtp_entry_ = emitted(input_, key, nullptr, Unit::Kind::mtp_entry);
   stages_.resize(static_cast<std::size_t>(input_.layout.pp));
   write_program(*this);
 }

@@ -17,12 +17,13 @@ namespace tw {
 
 // Weights that are gathered, reduced and updated together.
 struct Unit {
-  enum class Kind : std::uint8_t { embedding, layer, head } kind = Kind::layer;
+  enum class Kind : std::uint8_t { embedding, layer, head, mtp_entry } kind = Kind::layer;
   std::int32_t layer = 0;  // in model order, of a layer
   std::int32_t chunk = 0;
   std::int32_t copy = 0;    // of the chunk: DualPipe holds each twice
   bool table_only = false;  // a second table for a head whose weights are tied to another stage's embedding
   const LayerWork* work = nullptr;
+  std::int32_t module = -1;  // of multi-token prediction; its head reads the weights of the first head
   friend bool operator==(const Unit&, const Unit&) = default;
 };
 std::string to_string(const Unit& unit);
@@ -49,6 +50,7 @@ struct Step {
   bool backward = false;   // op: of which list; send, receive: a gradient
   std::int16_t op = -1;    // index in that list
   std::int32_t peer = -1;  // stage, of a send or a receive
+  std::int32_t slot = -1;  // of the schedule's slots of the stage; -1: after all of them
   // Of an op: values that nothing reads any more, as a range of the unit's free lists.
   std::span<const std::int16_t> frees = {};
 };
@@ -78,6 +80,10 @@ struct ProgramInput {
   Profile profile;
   Layout layout;
   Job job;  // job.model is set by the Program
+  Routing routing = {};
+  // Also what each op reads and writes, which not every mechanism says; without it the lists are those of the
+  // price, op by op, and nothing is freed.
+  bool operands = true;
 };
 
 class Program {
@@ -97,6 +103,10 @@ class Program {
   std::span<const Step> steps(std::int32_t stage) const;
   // The unit whose table the head of a stage reads where weights are tied; -1: its own.
   std::int32_t tied_unit(std::int32_t stage) const;
+  // A layer that full:N leaves alone.
+  bool is_plain(const Unit& unit) const {
+    return !plain_.empty() && unit.work >= plain_.data() && unit.work < plain_.data() + plain_.size();
+  }
   // Stages and units that hold the same weights as this one, itself included, in a fixed order.
   struct Copy {
     std::int32_t stage = 0, unit = 0;
@@ -129,7 +139,7 @@ class Program {
   RankGrid grid_;
   std::int64_t microbatches_ = 0;
   std::vector<LayerWork> kinds_, plain_;  // by Model::kinds; plain: layers that full:N leaves alone
-  LayerWork embedding_, head_;
+  LayerWork embedding_, head_, mtp_entry_;
   std::vector<std::vector<std::int16_t>> frees_;  // storage of Step::frees
   std::vector<Stage> stages_;
 };

@@ -22,6 +22,7 @@ class ProgramWriter {
     for (const LayerWork& work : p_.kinds_) frees(work);
     for (const LayerWork& work : p_.plain_) frees(work);
     frees(p_.embedding_), frees(p_.head_);
+    if (p_.input_.model.mtp_layers > 0) frees(p_.mtp_entry_);
   }
 
   void write() {
@@ -48,8 +49,15 @@ class ProgramWriter {
     first_.push_back(at);
   }
 
+  Frees none_freed(const LayerWork& work) const {
+    Frees out;
+    out.forward.resize(work.forward.size());
+    for (auto* list : {&out.backward, &out.input, &out.weight}) list->resize(work.backward.size());
+    return out;
+  }
+
   void frees(const LayerWork& work) {
-    Frees found = frees_of(work);
+    Frees found = p_.input_.operands ? frees_of(work) : none_freed(work);
     Known known{&work, {}, {}, {}, {}};
     const auto keep = [&](std::vector<std::vector<std::int16_t>>& from, std::vector<std::size_t>& to) {
       for (std::vector<std::int16_t>& list : from) {
@@ -85,11 +93,22 @@ class ProgramWriter {
              layer < first_[static_cast<std::size_t>(c) + 1]; ++layer) {
           units.push_back({Unit::Kind::layer, layer, c, copy, false, work_of(layer, c)});
         }
-        if (c == chunks_ - 1) units.push_back({Unit::Kind::head, 0, c, copy, false, &p_.head_}), head = true;
+        if (c != chunks_ - 1) continue;
+        units.push_back({Unit::Kind::head, 0, c, copy, false, &p_.head_}), head = true;
+        for (std::int32_t module = 0; module < model.mtp_layers; ++module) add_module(units, c, copy, module);
       }
     }
     if (model.tied_embeddings && head && !table)
       units.push_back({Unit::Kind::embedding, 0, chunks_ - 1, 0, true, &p_.embedding_});
+  }
+
+  // Multi-token prediction: its entry, one more layer of the last kind, and the head again.
+  void add_module(std::vector<Unit>& units, std::int32_t chunk, std::int32_t copy, std::int32_t module) {
+    const std::int32_t layer = p_.input_.model.layers() - 1;
+    units.push_back({Unit::Kind::mtp_entry, 0, chunk, copy, false, &p_.mtp_entry_, module});
+    units.push_back({Unit::Kind::layer, layer, chunk, copy, false,
+                     &p_.kinds_[p_.input_.model.layer_kind.back()], module});
+    units.push_back({Unit::Kind::head, 0, chunk, copy, false, &p_.head_, module});
   }
 
   struct Known {
@@ -103,7 +122,9 @@ class ProgramWriter {
   void run(std::int32_t index) {
     at_ = index;
     used_.assign(stage(index).units.size(), 0);
-    for (const Slot& slot : schedule_.slots(shape_, index)) play(slot);
+    slot_ = 0;
+    for (const Slot& slot : schedule_.slots(shape_, index)) play(slot), ++slot_;
+    slot_ = -1;
     finish();
   }
 
@@ -126,6 +147,7 @@ class ProgramWriter {
   Step step(Action action, std::int32_t unit = -1) const {
     Step out;
     out.action = action, out.unit = unit, out.microbatch = microbatch_, out.chunk = chunk_;
+    out.slot = slot_;
     return out;
   }
   void push(Step step) { stage(at_).steps.push_back(step); }
@@ -267,7 +289,7 @@ class ProgramWriter {
   std::vector<Known> known_;
   std::map<std::pair<std::int32_t, std::int32_t>, std::int32_t> reduced_;
   std::vector<std::uint8_t> used_;
-  std::int32_t at_ = 0, chunk_ = 0, microbatch_ = 0;
+  std::int32_t at_ = 0, chunk_ = 0, microbatch_ = 0, slot_ = -1;
 };
 
 void write_program(Program& program) {

@@ -1,0 +1,89 @@
+// What the ranks of one stage play: the steps of the Program as lists per lane, in order, each operation with
+// what must have ended before it. As lanes run in order, "operation n of a lane has ended" is a count, and what
+// an operation waits for is a count per lane: nothing is kept per rank but cursors.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "costmodel/blocks/small_list.hpp"
+#include "costmodel/price.hpp"
+#include "costmodel/program/program.hpp"
+#include "costmodel/sim/clock.hpp"
+
+namespace tw {
+
+// Streams of a rank, the host where it waits for the device, exchanges under the compute of another
+// micro-batch, and what leaves for other stages. Messages of one direction leave in order and may be under way
+// together.
+enum class Lane : std::uint8_t { compute, network, state, host, aside, forward_out, backward_out };
+inline constexpr int kLanes = 7, kCountedLanes = 5;
+inline constexpr int kChannels = 4;  // a stage has two neighbours at most, each with two directions
+std::string_view name_of(Lane lane);
+
+struct SimOp {
+  SimTime work = 0;   // at full rate
+  SimTime issue = 0;  // host time from the start of `segment` until it is issued
+  std::int32_t segment = 0;  // times that the host has waited for the device; -1: issued before the step
+  std::array<std::int32_t, kCountedLanes> need{};  // operations of each lane that must have ended
+  std::int32_t arrivals = 0;                       // messages that must have come over `channel`
+  std::int32_t lost = 0;    // of an exchange: parts of a million that compute beside it loses
+  std::int32_t yields = kFull;  // of a product: parts of a million of its time that an exchange can use
+  std::int32_t step = -1;   // of Program::steps; -1: not of the Program (the host, copies)
+  std::int64_t bytes = 0;   // that a member puts in, of an exchange or a message
+  std::int8_t channel = -1;
+  std::int8_t delivers = -1;  // of a message: the receiver's channel
+  std::int16_t to = -1;       // stage, of a message
+  Term term = Term::gemm;
+  bool listed = false;  // an operation of a unit's list
+  SmallList<std::int8_t, 4> groups = {};  // kinds of groups that meet before it starts, one after another
+};
+
+// How a Program is played.
+enum class SimRules : std::uint8_t {
+  framework,  // as its profile says: the host issues, slots hand over when their output is there, lists of a
+              // forward and a backward of one slot are woven together, exchanges slow compute down
+  trainer     // as our trainer's loop: operations wait for the values they read and for nothing else
+};
+
+// Of a step: its priced operation, or seconds alone.
+struct StepPrice {
+  const PricedOp* op = nullptr;  // of Action::op, where the rules ask for more than seconds
+  double seconds = 0;
+  float lost = -1;               // of state traffic
+  bool blocks = false;           // a reduction that compute waits for
+};
+
+struct SimPrices {
+  std::function<StepPrice(const Step& step, std::int32_t stage)> of;
+  // The framework's: of a slot's end, of copies after a unit's pass, between steps; compute beside exchanges
+  // whose own loss is not known.
+  double standstill = 0, per_step = 0, slowdown = 1;
+  std::function<double(std::int32_t stage, std::int32_t unit, bool backward)> copies;
+  bool gathers_every = false, reduces_every = false;
+  double backward_gathers = 1;  // of a layer, where nothing hides them
+};
+
+// Kinds of groups that the ranks of a step meet over.
+using GroupsOf = std::function<SmallList<std::int8_t, 4>(const Step& step, std::int32_t stage)>;
+using BytesOf = std::function<std::int64_t(const Step& step, std::int32_t stage)>;
+
+struct StageCode {
+  std::array<std::vector<SimOp>, kLanes> lanes;
+  std::array<std::int32_t, kChannels> from{};  // stage behind each channel
+  std::int32_t channels = 0;
+  std::size_t bytes() const;
+};
+
+struct CodeInput {
+  const Program* program = nullptr;
+  SimRules rules = SimRules::framework;
+  const SimPrices* prices = nullptr;
+  GroupsOf groups;
+  BytesOf bytes;  // empty: none are counted
+};
+std::vector<StageCode> sim_code(const CodeInput& input);
+
+}  // namespace tw

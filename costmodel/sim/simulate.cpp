@@ -1,0 +1,54 @@
+#include "costmodel/sim/simulate.hpp"
+
+#include <cstring>
+
+#include "costmodel/program/routing.hpp"
+
+namespace tw {
+namespace {
+
+std::vector<std::int64_t> colours_of(const SimSettings& settings) {
+  std::vector<std::int64_t> out;
+  for (const double slow : settings.slow) {
+    std::int64_t bits = 0;
+    std::memcpy(&bits, &slow, sizeof bits);
+    out.push_back(bits);
+  }
+  return out;
+}
+
+}  // namespace
+
+SimulatedStep simulate(Evaluator& evaluator, const Layout& layout, const Routing& routing,
+                       const SimSettings& settings) {
+  return simulate(evaluator.context(), evaluator.chain(layout), routing, settings);
+}
+
+SimulatedStep simulate(const StepContext& context, const Chain& chain, const Routing& routing,
+                       const SimSettings& settings) {
+  const Layout& layout = *chain.layout;
+  ProgramInput input{*context.job.model, *context.machine.profile, layout, context.job,
+                     for_ranks(routing, context.job.model->moe(), layout.ep), false};
+  SimulatedStep out;
+  out.program = std::make_unique<Program>(std::move(input));
+  const SimPrices prices = framework_prices(*out.program, context, chain);
+  SimGroups groups(*out.program, SimRules::framework);
+  CodeInput code{out.program.get(), SimRules::framework, &prices,
+                 [&](const Step& step, std::int32_t stage) { return groups.of(step, stage); }, {}};
+  out.code = sim_code(code);
+  const bool unfold = settings.unfold || settings.jitter > 0;
+  out.players = players_of(*out.program, groups, colours_of(settings), {}, unfold);
+  out.kinds = groups.kinds();
+  RunInput run;
+  run.code = out.code, run.players = &out.players;
+  for (const Rank rank : out.players.rank)
+    run.slow.push_back(settings.slow.empty() ? 1 : settings.slow[static_cast<std::size_t>(rank.value())]);
+  run.jitter = settings.jitter, run.seed = settings.seed, run.timeline = settings.timeline;
+  out.run = run_simulation(run);
+  out.played = seconds(out.run.end);
+  out.stragglers = double{step_cost(context, chain).terms[Term::stragglers]};
+  out.seconds = out.played + out.stragglers;
+  return out;
+}
+
+}  // namespace tw

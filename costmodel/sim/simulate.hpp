@@ -1,0 +1,39 @@
+// A layout's step, played: the Program of the layout with the operations and prices of the closed form's chain.
+// What the simulator has no play of is said: the mean effect of the slowest of all GPUs is the closed form's.
+#pragma once
+
+#include <memory>
+
+#include "costmodel/evaluator.hpp"
+#include "costmodel/sim/run.hpp"
+
+namespace tw {
+
+struct SimSettings {
+  bool unfold = false;      // every rank plays itself
+  std::vector<double> slow;  // by rank, of its compute; empty: none
+  double jitter = 0;         // relative standard deviation of each computation's time
+  std::uint64_t seed = 1;
+  bool timeline = false;
+};
+
+struct SimulatedStep {
+  double seconds = 0;  // of the step: played, and stragglers
+  double played = 0, stragglers = 0;
+  RunResult run;
+  std::unique_ptr<Program> program;
+  std::vector<StageCode> code;
+  std::vector<SimGroupKind> kinds;
+  Players players;
+};
+
+// InputError where the layout is not legal.
+SimulatedStep simulate(Evaluator& evaluator, const Layout& layout, const Routing& routing,
+                       const SimSettings& settings);
+SimulatedStep simulate(const StepContext& context, const Chain& chain, const Routing& routing,
+                       const SimSettings& settings);
+
+// The Program's steps at the chain's prices, which must outlive them.
+SimPrices framework_prices(const Program& program, const StepContext& context, const Chain& chain);
+
+}  // namespace tw
