@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "costmodel/sim/simulate.hpp"
 #include "planner/progress.hpp"
 #include "planner/search.hpp"
 #include "planner/space.hpp"
@@ -49,6 +50,10 @@ CountResult plan_one(const Inputs& inputs, const PlanSettings& settings, std::in
   for (const RankedLayout& each : found.best) {
     out.best.push_back(predict(evaluator, each.layout));
     out.behind.push_back(compare(found.best.front().cost, each.cost, evaluator.context().spread));
+    if (!settings.simulate || out.simulated.size() == kMostSimulated) continue;
+    SimSettings shared;
+    shared.contention = true;
+    out.simulated.push_back(simulate(evaluator, each.layout, inputs.settings.routing, shared).seconds);
   }
   return out;
 }

@@ -6,6 +6,8 @@
 
 namespace tw {
 
+inline constexpr std::size_t kMostSimulated = 20;
+
 enum class Objective : unsigned char {
   time,  // least seconds per step
   cost,  // least GPU-seconds per step
@@ -18,6 +20,7 @@ struct PlanSettings {
   std::string fixed;
   Objective objective = Objective::time;
   std::size_t top = 10;
+  bool simulate = false;  // the first kMostSimulated of them are also played, with links shared
   bool progress = false;  // on standard error
 };
 

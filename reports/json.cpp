@@ -134,6 +134,7 @@ Json layouts_json(const Question& question, const CountResult& count) {
     Json layout = Json::object().set("schema", kPredictSchema);
     add_question(layout, own);
     add_prediction(layout, count.best[i]);
+    if (i < count.simulated.size()) layout.set("simulated_step_time_s", count.simulated[i]);
     if (i > 0) layout.set("behind_first", behind_json(count.behind[i], count.best[0].cost.step_seconds));
     out.push(layout);
   }
@@ -174,6 +175,7 @@ Json to_json(const PredictResult& result) {
   add_prediction(out, result.prediction);
   Json notes = Json::array();
   for (const std::string& note : result.notes) notes.push(note);
+  if (result.simulated_seconds > 0) out.set("simulated_step_time_s", result.simulated_seconds);
   return out.set("notes", notes);
 }
 

@@ -68,6 +68,7 @@ std::string ranked_table(const CountResult& count, const KeyColumns& keys, int w
   std::vector<Column> columns = {
       {"#"},   {"step"},     {"80% band", Align::left, 3}, {"tokens/s/GPU", Align::right, 2},
       {"MFU"}, {"peak GiB"}, {"free GiB", Align::right, 1}};
+  if (!count.simulated.empty()) columns.insert(columns.begin() + 2, {"simulated"});
   for (const std::string& name : keys.names) columns.push_back({name});
   Table table(columns);
   for (std::size_t i = 0; i < count.best.size(); ++i) {
@@ -80,10 +81,24 @@ std::string ranked_table(const CountResult& count, const KeyColumns& keys, int w
                                       percent(p.mfu),
                                       fmt::format("{:.1f}", in_gib(Bytes(peak))),
                                       fmt::format("{:.1f}", in_gib(p.limit - Bytes(peak)))};
+    if (!count.simulated.empty())
+      cells.insert(cells.begin() + 2, i < count.simulated.size() ? seconds_text(count.simulated[i]) : "-");
     cells.insert(cells.end(), keys.values[i].begin(), keys.values[i].end());
     table.row(std::move(cells));
   }
   return table.text(width);
+}
+
+// Whether the order stands when exchanges share links.
+std::string simulated_text(const CountResult& count) {
+  if (count.simulated.empty()) return "";
+  const auto first = std::min_element(count.simulated.begin(), count.simulated.end());
+  const auto place = first - count.simulated.begin() + 1;
+  if (std::is_sorted(count.simulated.begin(), count.simulated.end()))
+    return "played with links shared, the order stays\n";
+  if (place == 1) return "played with links shared, the first stays, others change places\n";
+  return fmt::format("played with links shared, number {} is the fastest: {} against {} of the first\n", place,
+                     seconds_text(*first), seconds_text(count.simulated.front()));
 }
 
 std::string signed_seconds(double seconds) {
@@ -236,6 +251,7 @@ std::string to_text(const PlanResult& result, const Terminal& terminal, bool qui
     const KeyColumns keys = key_columns(count.best);
     out += "\n" + ranked_table(count, keys, width);
     out += wrapped("all of them: " + keys.common, width, 2);
+    out += simulated_text(count);
     if (count.best.size() > 1)
       out += "\nBehind the first, by the largest differences of terms\n" + why_text(count, width);
   }

@@ -26,6 +26,7 @@ struct PredictResult {
   Question question;
   Prediction prediction;
   std::vector<std::string> notes;  // what a reader must know, one line each
+  double simulated_seconds = 0;    // of the step, where it was played
 };
 
 struct Searched {
@@ -48,6 +49,7 @@ struct CountResult {
   Searched searched;
   std::vector<Prediction> best;       // best first
   std::vector<Comparison> behind;     // each of `best` beside the first
+  std::vector<double> simulated;      // seconds per step of the first of `best`, played with links shared
   std::vector<NearMiss> near_misses;  // that would have won; where nothing fits, the nearest
   std::string nothing_legal;          // why, where no layout is legal
   Bytes limit;                        // of device memory that a layout may use

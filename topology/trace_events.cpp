@@ -34,11 +34,35 @@ void TraceEvents::name(Track track, std::string_view name) {
   add(label("thread_name", name, track));
 }
 
-void TraceEvents::slice(Track track, std::string_view name, std::string_view category, double begin_s,
-                        double end_s) {
+namespace {
+
+Json piece(TraceEvents::Track track, std::string_view name, std::string_view category, double begin_s,
+           double end_s) {
   TW_CHECK(end_s >= begin_s);
   Json out = event("X", name, track);
   out.set("cat", category).set("ts", in_us(Seconds(begin_s))).set("dur", in_us(Seconds(end_s - begin_s)));
+  return out;
+}
+
+}  // namespace
+
+void TraceEvents::slice(Track track, std::string_view name, std::string_view category, double begin_s,
+                        double end_s) {
+  add(piece(track, name, category, begin_s, end_s));
+}
+
+void TraceEvents::slice(Track track, std::string_view name, std::string_view category, double begin_s,
+                        double end_s, Json arguments) {
+  Json out = piece(track, name, category, begin_s, end_s);
+  out.set("args", std::move(arguments));
+  add(out);
+}
+
+void TraceEvents::counter(std::int32_t process, std::string_view name, double at_s, double value) {
+  Json out = Json::object(), values = Json::object();
+  values.set("value", value);
+  out.set("ph", "C").set("name", name).set("pid", process).set("ts", in_us(Seconds(at_s)));
+  out.set("args", std::move(values));
   add(out);
 }
 

@@ -21,6 +21,12 @@ class TraceEvents {
   // category: what a viewer filters by.
   void slice(Track track, std::string_view name, std::string_view category, double begin_s, double end_s);
 
+  // With what a viewer shows beside it.
+  void slice(Track track, std::string_view name, std::string_view category, double begin_s, double end_s,
+             Json arguments);
+  // From this moment on.
+  void counter(std::int32_t process, std::string_view name, double at_s, double value);
+
   // Events as text, to be added to those of another process.
   const std::string& lines() const { return lines_; }
   void add_lines(std::string_view lines) { lines_ += lines; }

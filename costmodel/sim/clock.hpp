@@ -9,7 +9,7 @@
 
 namespace tw {
 
-using SimTime = std::int64_t;  // picoseconds
+using SimTime = std::int64_t;                                          // picoseconds
 inline constexpr double kTicks = static_cast<double>(std::pico::den);  // per second
 inline constexpr SimTime kNever = std::numeric_limits<SimTime>::max();
 

@@ -5,7 +5,8 @@
 namespace tw {
 
 std::string_view name_of(Lane lane) {
-  constexpr std::string_view kNames[] = {"compute", "network", "state", "host", "aside", "forward out", "backward out"};
+  constexpr std::string_view kNames[] = {"compute", "network",     "state",       "host",
+                                         "aside",   "forward out", "backward out"};
   return kNames[static_cast<std::size_t>(lane)];
 }
 

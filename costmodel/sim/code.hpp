@@ -1,6 +1,6 @@
 // What the ranks of one stage play: the steps of the Program as lists per lane, in order, each operation with
-// what must have ended before it. As lanes run in order, "operation n of a lane has ended" is a count, and what
-// an operation waits for is a count per lane: nothing is kept per rank but cursors.
+// what must have ended before it. As lanes run in order, "operation n of a lane has ended" is a count, and
+// what an operation waits for is a count per lane: nothing is kept per rank but cursors.
 #pragma once
 
 #include <array>
@@ -16,28 +16,33 @@
 namespace tw {
 
 // Streams of a rank, the host where it waits for the device, exchanges under the compute of another
-// micro-batch, and what leaves for other stages. Messages of one direction leave in order and may be under way
-// together.
+// micro-batch, and what leaves for other stages. Messages of one direction leave in order and may be under
+// way together.
 enum class Lane : std::uint8_t { compute, network, state, host, aside, forward_out, backward_out };
 inline constexpr int kLanes = 7, kCountedLanes = 5;
 inline constexpr int kChannels = 4;  // a stage has two neighbours at most, each with two directions
 std::string_view name_of(Lane lane);
 
+// How bytes travel: each of a group sends to the next until all have been everywhere, once or twice; each
+// to every other; from one rank to another.
+enum class Traffic : std::uint8_t { round, twice_round, pairs };
+
 struct SimOp {
-  SimTime work = 0;   // at full rate
-  SimTime issue = 0;  // host time from the start of `segment` until it is issued
+  SimTime work = 0;          // at full rate
+  SimTime issue = 0;         // host time from the start of `segment` until it is issued
   std::int32_t segment = 0;  // times that the host has waited for the device; -1: issued before the step
   std::array<std::int32_t, kCountedLanes> need{};  // operations of each lane that must have ended
   std::int32_t arrivals = 0;                       // messages that must have come over `channel`
-  std::int32_t lost = 0;    // of an exchange: parts of a million that compute beside it loses
+  std::int32_t lost = 0;        // of an exchange: parts of a million that compute beside it loses
   std::int32_t yields = kFull;  // of a product: parts of a million of its time that an exchange can use
-  std::int32_t step = -1;   // of Program::steps; -1: not of the Program (the host, copies)
-  std::int64_t bytes = 0;   // that a member puts in, of an exchange or a message
+  std::int32_t step = -1;       // of Program::steps; -1: not of the Program (the host, copies)
+  std::int64_t bytes = 0;       // that a member puts in, of an exchange or a message
   std::int8_t channel = -1;
   std::int8_t delivers = -1;  // of a message: the receiver's channel
   std::int16_t to = -1;       // stage, of a message
   Term term = Term::gemm;
   bool listed = false;  // an operation of a unit's list
+  Traffic pattern = Traffic::round;
   SmallList<std::int8_t, 4> groups = {};  // kinds of groups that meet before it starts, one after another
 };
 
@@ -52,8 +57,8 @@ enum class SimRules : std::uint8_t {
 struct StepPrice {
   const PricedOp* op = nullptr;  // of Action::op, where the rules ask for more than seconds
   double seconds = 0;
-  float lost = -1;               // of state traffic
-  bool blocks = false;           // a reduction that compute waits for
+  float lost = -1;      // of state traffic
+  bool blocks = false;  // a reduction that compute waits for
 };
 
 struct SimPrices {
@@ -68,7 +73,11 @@ struct SimPrices {
 
 // Kinds of groups that the ranks of a step meet over.
 using GroupsOf = std::function<SmallList<std::int8_t, 4>(const Step& step, std::int32_t stage)>;
-using BytesOf = std::function<std::int64_t(const Step& step, std::int32_t stage)>;
+struct Carried {
+  std::int64_t bytes = 0;  // that a member puts in
+  Traffic pattern = Traffic::round;
+};
+using CarriedBy = std::function<Carried(const Step& step, std::int32_t stage)>;
 
 struct StageCode {
   std::array<std::vector<SimOp>, kLanes> lanes;
@@ -82,7 +91,7 @@ struct CodeInput {
   SimRules rules = SimRules::framework;
   const SimPrices* prices = nullptr;
   GroupsOf groups;
-  BytesOf bytes;  // empty: none are counted
+  CarriedBy carried;  // empty: nothing is counted
 };
 std::vector<StageCode> sim_code(const CodeInput& input);
 

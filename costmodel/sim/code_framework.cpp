@@ -1,5 +1,5 @@
-// How a framework runs a slot: its host issues, what a slot made is handed over when it is there, exchanges and
-// states run beside compute as its profile says.
+// How a framework runs a slot: its host issues, what a slot made is handed over when it is there, exchanges
+// and states run beside compute as its profile says.
 #include "costmodel/sim/stage_writer.hpp"
 
 namespace tw {
@@ -206,10 +206,10 @@ void StageWriter::send(const Step& step, Flow& flow) {
     need = made_[static_cast<std::size_t>(places_->boundary(step))];
   }
   const bool home = framework_ && step.peer == stage_;
-  SimOp op{.work = home ? 0 : ticks(prices_.of(step, stage_).seconds), .step = index(step), .term = Term::send};
+  SimOp op{
+      .work = home ? 0 : ticks(prices_.of(step, stage_).seconds), .step = index(step), .term = Term::send};
   op.to = static_cast<std::int16_t>(step.peer);
   op.delivers = channels_.id(step.peer, stage_, step.backward);
-  if (in_.bytes) op.bytes = in_.bytes(step, stage_);
   (void)push(step.backward ? Lane::backward_out : Lane::forward_out, op, need);
 }
 

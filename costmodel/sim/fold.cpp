@@ -135,7 +135,8 @@ Players players_of(const Program& program, const SimGroups& groups, const std::v
   for (const Rank rank : out.rank) {
     std::vector<std::int32_t>& peers = out.peer.emplace_back();
     for (std::int32_t stage = 0; stage < program.stages(); ++stage)
-      peers.push_back(program.stages() == 1 ? out.of_rank[at(rank)] : out.of_rank[at(program.peer(rank, stage))]);
+      peers.push_back(program.stages() == 1 ? out.of_rank[at(rank)]
+                                            : out.of_rank[at(program.peer(rank, stage))]);
   }
   for (const SimGroupKind& kind : groups.kinds()) out.kinds.push_back(played(kind, out));
   return out;

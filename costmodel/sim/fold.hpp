@@ -23,19 +23,19 @@ struct PlayedKind {
 };
 
 struct Players {
-  std::vector<Rank> rank;                        // the first of those that a player stands for
-  std::vector<std::int32_t> of_rank;             // player of each rank
-  std::vector<std::int32_t> stage, stands_for;   // stands_for: how many ranks
-  std::vector<std::vector<std::int32_t>> peer;   // of a player, by stage
-  std::vector<PlayedKind> kinds;                 // parallel to SimGroups::kinds
+  std::vector<Rank> rank;                       // the first of those that a player stands for
+  std::vector<std::int32_t> of_rank;            // player of each rank
+  std::vector<std::int32_t> stage, stands_for;  // stands_for: how many ranks
+  std::vector<std::vector<std::int32_t>> peer;  // of a player, by stage
+  std::vector<PlayedKind> kinds;                // parallel to SimGroups::kinds
   std::size_t size() const { return rank.size(); }
 };
 
 // Ranks that share something else, such as the links of a node: whoever stays together has like neighbours.
 using Neighbours = std::vector<std::vector<Rank>>;
 
-// colours: by rank, what makes ranks different from the start beyond their stage (a slow one); empty: nothing.
-// unfold: every rank plays itself.
+// colours: by rank, what makes ranks different from the start beyond their stage (a slow one); empty:
+// nothing. unfold: every rank plays itself.
 Players players_of(const Program& program, const SimGroups& groups, const std::vector<std::int64_t>& colours,
                    const Neighbours& neighbours, bool unfold);
 

@@ -40,9 +40,20 @@ void SimGroups::add(SmallList<std::int8_t, 4>& out, const std::string& name, con
   if (found->second >= 0) out.push_back(found->second);
 }
 
+namespace {
+
+std::string name_of(GroupKey key) {
+  constexpr std::string_view kDims[] = {"tp", "cp", "dp", "pp", "etp", "ep", "edp"};
+  std::string out;
+  for (std::size_t i = 0; i < std::size(kDims); ++i)
+    if ((key.dims >> i & 1) != 0) out += (out.empty() ? "" : "-") + std::string(kDims[i]);
+  return out;
+}
+
+}  // namespace
+
 void SimGroups::add_key(SmallList<std::int8_t, 4>& out, GroupKey key) {
-  add(out, fmt::format("{} of {}", key.dims, key.scope == Scope::expert ? "experts" : "attention"),
-      [&](Rank rank) { return program_.group(rank, key); });
+  add(out, name_of(key), [&](Rank rank) { return program_.group(rank, key); });
 }
 
 void SimGroups::add_op(SmallList<std::int8_t, 4>& out, const Step& step, std::int32_t stage) {

@@ -1,5 +1,5 @@
-// Who meets whom: for every step the kinds of groups that its ranks meet over, and each kind as a partition of
-// the ranks. Where ranks stand for others (folding), the partition is of those that are played.
+// Who meets whom: for every step the kinds of groups that its ranks meet over, and each kind as a partition
+// of the ranks. Where ranks stand for others (folding), the partition is of those that are played.
 #pragma once
 
 #include <map>

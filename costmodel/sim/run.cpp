@@ -1,6 +1,7 @@
 #include "costmodel/sim/run.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "costmodel/sim/events.hpp"
 #include "costmodel/sim/run_state.hpp"
@@ -16,6 +17,7 @@ class Run {
       : in_(input), who_(*input.players), players_(who_.size()), sharing_(input.links) {
     out_.players.resize(who_.size());
     out_.links.resize(input.links);
+    out_.bytes_per_player = sizeof(Player) + sizeof(PlayerTimes);
     for (Player& player : players_) player.wakes.fill(kNever);
     for (const PlayedKind& kind : who_.kinds) met_.emplace_back(kind.first.size() - 1, 0);
   }
@@ -39,7 +41,9 @@ class Run {
 
  private:
   const StageCode& code(std::int32_t player) const { return in_.code[at(who_.stage[at(player)])]; }
-  const std::vector<SimOp>& list(std::int32_t player, Lane lane) const { return code(player).lanes[at(lane)]; }
+  const std::vector<SimOp>& list(std::int32_t player, Lane lane) const {
+    return code(player).lanes[at(lane)];
+  }
 
   void finish() {
     for (std::int32_t p = 0; p < static_cast<std::int32_t>(players_.size()); ++p) {
@@ -64,11 +68,10 @@ class Run {
       ++out_.events;
       return end_activity(event.activity);
     }
-    const Lane lane = static_cast<Lane>(event.lane);
-    if (lane == Lane::compute && players_[at(event.rank)].version != event.version) return;
+    const bool compute = static_cast<Lane>(event.lane) == Lane::compute;
+    if (compute && players_[at(event.rank)].version != event.version) return;
     ++out_.events;
-    if (lane == Lane::host) return end_host(event.rank);
-    end_compute(event.rank);
+    return compute ? end_compute(event.rank) : end_host(event.rank);
   }
 
   // --- beginning ---
@@ -94,7 +97,8 @@ class Run {
       if (op.segment == player.segment && player.host + op.issue > now_)
         return wake(p, lane, player.host + op.issue);
       if (lane >= Lane::forward_out) {
-        leave(p, lane, op);
+        ++player.next[at(lane)];
+        begin_activity(p, -1, -1, lane, op, op.work);
         continue;
       }
       player.busy[at(lane)] = true;
@@ -104,9 +108,7 @@ class Run {
   }
 
   void wake(std::int32_t p, Lane lane, SimTime when) {
-    SimTime& wakes = players_[at(p)].wakes[at(lane)];
-    if (wakes == when) return;
-    wakes = when;
+    if (std::exchange(players_[at(p)].wakes[at(lane)], when) == when) return;
     events_.push({.at = when, .rank = p, .lane = static_cast<std::int8_t>(lane), .wakes = true});
   }
 
@@ -140,26 +142,20 @@ class Run {
   void begin_group(std::int32_t kind, std::int32_t group, Lane lane, const SimOp& op) {
     const std::span<const std::int32_t> members = who_.kinds[at(kind)].at(group);
     if (lane == Lane::compute) {  // on the compute stream: each rank's own, all at once
-      for (const std::int32_t p : members) begin_compute(p, list(p, lane)[at(players_[at(p)].next[at(lane)])], op.term);
+      for (const std::int32_t p : members)
+        begin_compute(p, list(p, lane)[at(players_[at(p)].next[at(lane)])],
+                      op.listed ? op.term : Term::bubble);
       return;
     }
     SimTime work = op.work;
-    if (members.size() > 1)
-      for (const std::int32_t p : members)
-        work = std::max(work, list(p, lane)[at(players_[at(p)].next[at(lane)])].work);
+    for (const std::int32_t p : members)
+      work = std::max(work, list(p, lane)[at(players_[at(p)].next[at(lane)])].work);
     begin_activity(members.front(), kind, group, lane, op, work);
   }
 
-  void leave(std::int32_t p, Lane lane, const SimOp& op) {
-    ++players_[at(p)].next[at(lane)];
-    begin_activity(p, -1, -1, lane, op, op.work);
-  }
-
   std::int32_t new_activity() {
-    if (free_.empty()) {
-      activities_.emplace_back();
-      return static_cast<std::int32_t>(activities_.size()) - 1;
-    }
+    if (free_.empty()) free_.push_back(static_cast<std::int32_t>(activities_.size()));
+    if (at(free_.back()) == activities_.size()) activities_.emplace_back();
     const std::int32_t id = free_.back();
     free_.pop_back();
     return id;
@@ -177,7 +173,7 @@ class Run {
     Activity& activity = activities_[at(id)];
     const std::uint32_t version = activity.version + 1;
     activity = {work, work, now_, now_, now_ + work, kFull, version, p, kind, group, lane, &op, 0, true};
-    if (in_.shares && work > 0) share(id);
+    if (in_.shares && work > 0) share(id, activity);
     if (lane == Lane::network) {
       each_member(activity, [&](std::int32_t m) {
         begin_beside(m, id);
@@ -196,11 +192,8 @@ class Run {
 
   void schedule(std::int32_t id) {
     const Activity& activity = activities_[at(id)];
-    events_.push({.at = activity.end,
-                  .rank = activity.player,
-                  .lane = static_cast<std::int8_t>(activity.lane),
-                  .version = activity.version,
-                  .activity = id});
+    const auto lane = static_cast<std::int8_t>(activity.lane);
+    events_.push({activity.end, activity.player, lane, false, activity.version, id});
   }
 
   // --- compute, and what runs beside it ---
@@ -208,7 +201,8 @@ class Run {
   void begin_compute(std::int32_t p, const SimOp& op, Term cause) {
     Player& player = players_[at(p)];
     if (now_ > player.free) out_.players[at(p)].terms[static_cast<std::size_t>(cause)] += now_ - player.free;
-    player.left = work_of_rank(in_, at(p), op, player.next[at(Lane::compute)]), player.since = player.began = now_;
+    player.left = work_of_rank(in_, at(p), op, player.next[at(Lane::compute)]),
+    player.since = player.began = now_;
     player.computing = true;
     if (op.yields < kFull) yield_to_flight(p, op);
     player.rate = std::max(kFull - player.lost, kLeast);
@@ -216,14 +210,11 @@ class Run {
   }
   void schedule_compute(std::int32_t p) {
     Player& player = players_[at(p)];
-    events_.push({.at = now_ + time_for(player.left, player.rate),
-                  .rank = p,
-                  .lane = static_cast<std::int8_t>(Lane::compute),
-                  .version = ++player.version});
+    events_.push({now_ + time_for(player.left, player.rate), p, 0, false, ++player.version, -1});
   }
   // As `resolve` has it: a product and the exchange in flight want the same multiprocessors. An exchange that
-  // was there before gets on beside the last part of the product; the product takes longer by what is left, at
-  // most once more as long. One that begins with or within a product gets on in its last part only.
+  // was there before gets on beside the last part of the product; the product takes longer by what is left,
+  // at most once more as long. One that begins with or within a product gets on in its last part only.
   void yield_to_flight(std::int32_t p, const SimOp& op) {
     Player& player = players_[at(p)];
     if (player.flight < 0) return;
@@ -323,7 +314,7 @@ class Run {
     const Activity activity = activities_[at(id)];
     activities_[at(id)].active = false;
     ++activities_[at(id)].version;
-    if (in_.shares) sharing_.remove(id);
+    if (in_.shares) unshare(id, activity);
     free_.push_back(id);
     const SimOp& op = *activity.op;
     if (activity.lane >= Lane::forward_out) return arrive(activity);
@@ -358,23 +349,27 @@ class Run {
 
   // --- links ---
 
-  void share(std::int32_t id) {
-    const Activity& activity = activities_[at(id)];
+  void share(std::int32_t id, const Activity& activity) {
     const LinkShares& shares = in_.shares(*activity.op, activity.player, activity.kind);
-    if (shares.empty()) return;
-    sharing_.add(id, shares);
-    for (const LinkShare& each : shares) out_.links[at(each.link)].busy += each.share * seconds(activity.left);
+    if (!shares.empty()) sharing_.add(id, shares);
+    for (const LinkShare& each : shares)
+      out_.links[at(each.link)].busy += each.share * seconds(activity.left);
   }
+  void unshare(std::int32_t id, const Activity& activity) {
+    sharing_.remove(id);
+    if (!in_.timeline || activity.work == 0 || now_ == activity.began) return;
+    const double pace = seconds(activity.work) / seconds(now_ - activity.began);
+    for (const LinkShare& each : in_.shares(*activity.op, activity.player, activity.kind))
+      out_.link_spans.push_back({each.link, activity.began, now_, each.share * pace});
+  }
+
   // New rates for all that share links with what began or ended now.
   void settle() {
     if (!sharing_.dirty()) return;
     sharing_.solve([&](std::int32_t id, std::int32_t rate) {
       Activity& activity = activities_[at(id)];
       if (activity.rate == rate) return;
-      if (activity.held > 0) {
-        activity.rate = rate;
-        return;
-      }
+      if (activity.held > 0) return void(activity.rate = rate);
       activity.left -= work_in(now_ - activity.since, activity.rate);
       activity.since = now_, activity.rate = rate;
       activity.end = now_ + time_for(std::max<SimTime>(activity.left, 0), rate);

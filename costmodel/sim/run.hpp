@@ -26,8 +26,8 @@ struct RunInput {
   std::vector<double> slow;  // by player, of its compute; empty: none
   double jitter = 0;         // relative standard deviation of each computation's time
   std::uint64_t seed = 0;
-  // Contention: what the exchange of `op` among a group of a kind (-1: a message of the player) asks for; empty:
-  // nobody shares a link.
+  // Contention: what the exchange of `op` among a group of a kind (-1: a message of the player) asks for;
+  // empty: nobody shares a link.
   std::function<const LinkShares&(const SimOp& op, std::int32_t player, std::int32_t kind)> shares;
   std::size_t links = 0;
   bool timeline = false;
@@ -48,15 +48,23 @@ struct PlayerTimes {
 struct LinkUse {
   double busy = 0;  // seconds at full rate
 };
+// What one exchange took of a link, with a timeline.
+struct LinkSpan {
+  std::int32_t link = 0;
+  SimTime begin = 0, end = 0;
+  double share = 0;
+};
 
 struct RunResult {
   SimTime end = 0;
   std::vector<PlayerTimes> players;
-  std::int64_t events = 0;      // that were handled
-  std::int64_t operations = 0;  // that ended, of all players
+  std::int64_t events = 0;              // that were handled
+  std::int64_t operations = 0;          // that ended, of all players
   std::int64_t program_operations = 0;  // of them operations of unit lists
+  std::int64_t bytes_per_player = 0;    // of the state that a run keeps for each
   std::vector<SimSlice> timeline;
   std::vector<LinkUse> links;
+  std::vector<LinkSpan> link_spans;
 };
 RunResult run_simulation(const RunInput& input);
 

@@ -17,13 +17,12 @@ inline std::size_t at(std::int32_t index) {
 
 inline constexpr std::int32_t kLeast = kFull / 10;  // compute gets on at a tenth at least
 
-
 // An exchange or a message under way.
 struct Activity {
   SimTime work = 0, left = 0, since = 0, began = 0, end = 0;
   std::int32_t rate = kFull;
   std::uint32_t version = 0;
-  std::int32_t player = 0;           // the first member
+  std::int32_t player = 0;             // the first member
   std::int32_t kind = -1, group = -1;  // -1: of one player
   Lane lane = Lane::network;
   const SimOp* op = nullptr;
@@ -32,11 +31,11 @@ struct Activity {
 };
 
 struct Player {
-  std::array<std::int32_t, kLanes> next{};           // operation to begin
+  std::array<std::int32_t, kLanes> next{};  // operation to begin
   std::array<std::int32_t, kCountedLanes> ended{};
-  std::array<std::int8_t, kLanes> meeting{};         // groups of the operation that have met, while it waits
+  std::array<std::int8_t, kLanes> meeting{};  // groups of the operation that have met, while it waits
   std::array<bool, kLanes> busy{};
-  std::array<SimTime, kLanes> wakes{};               // when it has been told to look again
+  std::array<SimTime, kLanes> wakes{};  // when it has been told to look again
   std::array<std::int32_t, kChannels> arrived{};
   SimTime host = 0;  // when the segment began
   std::int32_t segment = 0;
@@ -57,7 +56,9 @@ inline double normal(std::uint64_t seed, std::uint64_t player, std::uint64_t op)
     return x ^ (x >> 31);
   };
   const std::uint64_t one = mixed(seed ^ mixed(player ^ mixed(op))), other = mixed(one);
-  const auto uniform = [](std::uint64_t x) { return (static_cast<double>(x >> 11) + 0.5) / 9007199254740992.0; };
+  const auto uniform = [](std::uint64_t x) {
+    return (static_cast<double>(x >> 11) + 0.5) / 9007199254740992.0;
+  };
   return std::sqrt(-2 * std::log(uniform(one))) * std::cos(2 * M_PI * uniform(other));
 }
 

@@ -18,8 +18,8 @@ void Sharing::remove(std::int32_t activity) {
   dirty_ = asked_.erase(activity) > 0 || dirty_;
 }
 
-// Raises the level of all that are not held yet until a link is full or an activity at full rate; holds those;
-// goes on with the rest.
+// Raises the level of all that are not held yet until a link is full or an activity at full rate; holds
+// those; goes on with the rest.
 void Sharing::fill() {
   struct Link {
     double left = 1;   // of the capacity, beside those that are held
@@ -51,10 +51,11 @@ void Sharing::fill() {
     std::vector<Asked*> rest, held;
     for (Asked* asked : open) {
       const bool full = asked->most <= level * (1 + kSmall);
-      const bool stuck = std::any_of(asked->shares->begin(), asked->shares->end(), [&](const LinkShare& each) {
-        const Link& link = links[static_cast<std::size_t>(each.link)];
-        return link.slope > kSmall && link.left / link.slope <= level * (1 + kSmall);
-      });
+      const bool stuck =
+          std::any_of(asked->shares->begin(), asked->shares->end(), [&](const LinkShare& each) {
+            const Link& link = links[static_cast<std::size_t>(each.link)];
+            return link.slope > kSmall && link.left / link.slope <= level * (1 + kSmall);
+          });
       (full || stuck ? held : rest).push_back(asked);
     }
     for (Asked* asked : held) hold(*asked, std::min(1.0, level / asked->most));

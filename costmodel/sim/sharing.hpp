@@ -1,7 +1,7 @@
 // Links shared max-min: activities that ask for parts of links get on at rates such that none can go faster
 // without one that is slower going slower still. An activity goes at one rate on all its links, at most full.
-// Water-filling (Bertsekas and Gallager 1992, section 6.5.2), the level being the part of the capacity that an
-// activity takes of the link it asks most of.
+// Water-filling (Bertsekas and Gallager 1992, section 6.5.2), the level being the part of the capacity that
+// an activity takes of the link it asks most of.
 #pragma once
 
 #include <cstdint>

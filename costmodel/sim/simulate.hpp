@@ -1,16 +1,18 @@
-// A layout's step, played: the Program of the layout with the operations and prices of the closed form's chain.
-// What the simulator has no play of is said: the mean effect of the slowest of all GPUs is the closed form's.
+// A layout's step, played: the Program of the layout with the operations and prices of the closed form's
+// chain. What the simulator has no play of is said: the mean effect of the slowest of all GPUs is the closed
+// form's.
 #pragma once
 
 #include <memory>
 
 #include "costmodel/evaluator.hpp"
-#include "costmodel/sim/run.hpp"
+#include "costmodel/sim/links.hpp"
 
 namespace tw {
 
 struct SimSettings {
-  bool unfold = false;      // every rank plays itself
+  bool contention = false;   // exchanges share the links of the topology
+  bool unfold = false;       // every rank plays itself
   std::vector<double> slow;  // by rank, of its compute; empty: none
   double jitter = 0;         // relative standard deviation of each computation's time
   std::uint64_t seed = 1;
@@ -25,6 +27,7 @@ struct SimulatedStep {
   std::vector<StageCode> code;
   std::vector<SimGroupKind> kinds;
   Players players;
+  std::vector<SimLink> links;  // with contention: those that the players send through
 };
 
 // InputError where the layout is not legal.

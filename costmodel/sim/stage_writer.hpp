@@ -96,13 +96,13 @@ class StageWriter {
  private:
   // One pass of one micro-batch through a chunk.
   struct Flow {
-    Need input;   // of the next unit: a message, or the output of the unit before
-    Need output;  // of the unit under way
-    std::int32_t unit = -1;   // that is under way
+    Need input;              // of the next unit: a message, or the output of the unit before
+    Need output;             // of the unit under way
+    std::int32_t unit = -1;  // that is under way
     bool backward = false;
-    std::vector<Need> done;   // of the operations of its list
-    bool first = true;        // nothing of the slot has been computed
-    bool stood = false;       // still with its neighbour
+    std::vector<Need> done;  // of the operations of its list
+    bool first = true;       // nothing of the slot has been computed
+    bool stood = false;      // still with its neighbour
     std::int32_t gathers = 0;
   };
 
@@ -130,8 +130,10 @@ class StageWriter {
   Need push(Lane lane, SimOp op, const Need& need) {
     op.need = need.ended, op.channel = need.channel, op.arrivals = need.arrivals;
     if (op.segment >= 0) op.issue = host_, op.segment = segment_;
-    if (op.groups.size() > 0 && in_.bytes && op.step >= 0)
-      op.bytes = in_.bytes(steps_[static_cast<std::size_t>(op.step)], stage_);
+    if (op.step >= 0 && in_.carried && (op.groups.size() > 0 || op.to >= 0)) {
+      const Carried carried = in_.carried(steps_[static_cast<std::size_t>(op.step)], stage_);
+      op.bytes = carried.bytes, op.pattern = carried.pattern;
+    }
     estimate(lane, op);
     code_.lanes[static_cast<std::size_t>(lane)].push_back(op);
     return lane < Lane::forward_out ? all_of(lane) : Need{};
@@ -192,7 +194,8 @@ class StageWriter {
       if (before >= 0) need.add(done[static_cast<std::size_t>(before)]);
     }
     for (const std::int16_t value : operands.reads) {
-      if (value >= 0) need.add(made_[static_cast<std::size_t>(places_->at(step.unit, step.microbatch, value))]);
+      if (value >= 0)
+        need.add(made_[static_cast<std::size_t>(places_->at(step.unit, step.microbatch, value))]);
     }
     const bool tied = operands.what == Operator::linear && operands.weight < 0;
     need.add(gathered_[tied ? static_cast<std::size_t>(program_.tied_unit(stage_)) : unit]);
@@ -231,16 +234,16 @@ class StageWriter {
   Channels& channels_;
   const StateMechanisms& state_;
   bool framework_;
-  std::vector<Need> gathered_;         // by unit: its parameters are whole
-  std::vector<std::int32_t> gathers_;  // by unit, so far
+  std::vector<Need> gathered_;                    // by unit: its parameters are whole
+  std::vector<std::int32_t> gathers_;             // by unit, so far
   std::map<std::int32_t, std::int64_t> reduces_;  // by unit, so far
   std::array<std::int32_t, kChannels> received_{};
   StageCode code_;
 
   SimTime host_ = 0;  // since the host last waited for the device
   std::int32_t segment_ = 0;
-  Need handed_over_;  // what the first computation of the next slot waits for
-  Need blocked_;      // what all computation waits for
+  Need handed_over_;          // what the first computation of the next slot waits for
+  Need blocked_;              // what all computation waits for
   Need slot_began_, beside_;  // exchanges under the compute of a slot
   std::map<const OpList*, double> losses_;
   std::vector<Slot> slots_;

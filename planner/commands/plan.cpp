@@ -16,7 +16,7 @@ namespace {
 
 struct Options {
   Asked asked;
-  std::string gpus, objective = "time", top = "10", fixed, save;
+  std::string gpus, objective = "time", top = "10", fixed, save, engine = "closed";
 };
 
 constexpr std::int64_t kMostTop = 1 << 20;
@@ -28,6 +28,9 @@ PlanSettings settings_of(const Options& o, const Inputs& inputs) {
   out.objective = parse_objective(o.objective);
   out.top = static_cast<std::size_t>(whole_number("--top", o.top, 1, kMostTop));
   out.progress = !o.asked.quiet;
+  if (o.engine != "closed" && o.engine != "sim")
+    throw InputError("command line", "--engine", "\"" + printable(o.engine) + "\" is not there; legal: closed, sim");
+  out.simulate = o.engine == "sim";
   return out;
 }
 
@@ -65,6 +68,8 @@ std::function<int()> setup(CLI::App& app) {
   option("--objective", o->objective,
          "time: least seconds per step; cost: least GPU-seconds per step; gpus: fewest GPUs that fit");
   option("--top", o->top, "K: layouts to show")->capture_default_str();
+  option("--engine", o->engine,
+         "closed: the closed form; sim: the first 20 are also played, with links shared, and both times shown");
   option("--fix", o->fixed, "keys of the layout that must have these values, such as tp=8,recompute=full");
   option("--save", o->save, "FILE: the question and the layouts shown, for the commands that run a plan");
   app.footer(wrapped(limits_help(), 100, 0) +

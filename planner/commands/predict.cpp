@@ -1,7 +1,9 @@
 // trainwright predict: what one layout costs, by term, stage and part of memory.
 #include <CLI/CLI.hpp>
 
+#include "costmodel/sim/simulate.hpp"
 #include "planner/command.hpp"
+#include "planner/layout_option.hpp"
 #include "planner/options.hpp"
 #include "planner/output.hpp"
 #include "planner/problem.hpp"
@@ -21,9 +23,9 @@ struct Options {
 };
 
 void refuse_contradictions(const Options& o) {
-  if (o.engine != "closed") {
+  if (o.engine != "closed" && o.engine != "sim") {
     throw InputError("command line", "--engine",
-                     "\"" + printable(o.engine) + "\" is not there; legal: closed");
+                     "\"" + printable(o.engine) + "\" is not there; legal: closed, sim");
   }
   if (o.ops && o.asked.files.alone()) {
     throw InputError("command line", "--ops",
@@ -32,29 +34,24 @@ void refuse_contradictions(const Options& o) {
   o.asked.files.check();
 }
 
-Layout legal_layout(const Options& o, const Problem& problem) {
-  Layout layout = parse_layout(o.layout, problem.job.gpus);
-  if (!parse_layout_keys(o.layout, "--layout").has(LayoutKey::precision))
-    layout.precision = problem.inputs.precision;
-  const std::string why = illegal_because(layout, problem.job);
-  if (!why.empty()) throw InputError("command line", "--layout", why);
-  const std::string unpriced =
-      unpriced_because(layout.precision, problem.cluster.device, problem.inputs.calibration);
-  if (!unpriced.empty()) throw InputError("command line", "--layout", unpriced);
-  return layout;
-}
-
 int run(const Options& o) {
   refuse_contradictions(o);
   const Inputs inputs = load_inputs(o.asked);
   const Problem problem(inputs, inputs.cluster.gpus);
-  const Layout layout = legal_layout(o, problem);
+  const Layout layout = legal_layout(o.layout, problem);
   Evaluator evaluator(problem.job, problem.machine, inputs.settings);
   PredictResult result{question_of(problem), predict(evaluator, layout), {}};
   const std::string beyond = beyond_framework(inputs.profile, inputs.model, layout);
   if (!beyond.empty() && !inputs.any_framework) {
     result.notes.push_back(inputs.profile.name + " cannot run " + beyond +
                            "; priced with its kernels all the same");
+  }
+  if (o.engine == "sim") {
+    SimSettings shared;
+    shared.contention = true;
+    result.simulated_seconds = simulate(evaluator, layout, inputs.settings.routing, shared).seconds;
+    result.notes.push_back("simulated with links shared: " + seconds_text(result.simulated_seconds) +
+                           " per step; `simulate` shows where it goes");
   }
   o.asked.files.write(to_json(result));
   if (o.asked.files.alone()) return result.prediction.cost.fits ? kAnswered : kNothingFits;
@@ -67,13 +64,8 @@ int run(const Options& o) {
 std::function<int()> setup(CLI::App& app) {
   auto o = std::make_shared<Options>();
   add_options(app, o->asked);
-  text_option(
-      app, "--layout", o->layout,
-      "L: keys and values joined by commas, such as dp=8,tp=4,pp=2,ep=8,zero=1,recompute=selective; dp may "
-      "be left out, the others default to tp=1,pp=1,cp=1,ep=1,etp=1,vpp=1,sp=0,zero=0,hsdp=0,mb=1,"
-      "recompute=none,schedule=1f1b")
-      ->required();
-  text_option(app, "--engine", o->engine, "closed: the closed form");
+  layout_option(app, o->layout)->required();
+  text_option(app, "--engine", o->engine, "closed: the closed form; sim: the step is also played, with links shared");
   app.add_flag("--ops", o->ops, "also the operations of each kind of layer, with the time of each");
   app.footer(
       "Example:\n  trainwright predict --model llama-3.1-70b --cluster h100-sxm:64 --global-batch 128 --seq "

@@ -1,5 +1,5 @@
-// The closed form and the simulator side by side, with one mechanism after another taken out of both: where they
-// differ, the first without which they agree is what the closed form sums up and the simulator plays.
+// The closed form and the simulator side by side, with one mechanism after another taken out of both: where
+// they differ, the first without which they agree is what the closed form sums up and the simulator plays.
 #pragma once
 
 #include <cmath>

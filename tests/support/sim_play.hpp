@@ -21,8 +21,11 @@ inline PlayedProgram play_program(const Program& program, const StepSeconds& sec
   };
   SimGroups groups(program, SimRules::trainer);
   PlayedProgram out;
-  out.code = sim_code({&program, SimRules::trainer, &prices,
-                       [&](const Step& step, std::int32_t stage) { return groups.of(step, stage); }, {}});
+  out.code = sim_code({&program,
+                       SimRules::trainer,
+                       &prices,
+                       [&](const Step& step, std::int32_t stage) { return groups.of(step, stage); },
+                       {}});
   out.players = players_of(program, groups, {}, {}, unfold);
   RunInput run;
   run.code = out.code, run.players = &out.players;

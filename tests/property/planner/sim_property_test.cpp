@@ -71,7 +71,8 @@ const char* why(double free, double bare, double at_rest, const Layout& layout, 
   if (std::abs(free) < kMost) return "compute slowed by exchanges: when, not how much in all";
   if (std::abs(bare) < kMost) return "the host's lead where slots begin, and after waits";
   if (std::abs(at_rest) < kMost) return "state traffic under other micro-batches, or the schedule's slots";
-  if (*profile.kernels.dispatch_overlap) return "dispatch under another micro-batch: bound by the slot, not by the layer";
+  if (*profile.kernels.dispatch_overlap)
+    return "dispatch under another micro-batch: bound by the slot, not by the layer";
   if (layout.schedule >= kScheduleDualpipe) return "a forward woven into a backward: what the links allow";
   return nullptr;
 }
@@ -100,9 +101,10 @@ TEST(Simulator, IsTheClosedFormButForWhatThatSumsUp) {
       else
         unexplained += "\n" + std::string(c.model) + " " + to_string(layout);
     }
-    std::printf("%-17s %zu layouts: median %.3f%%, worst %.2f%%; mechanisms taken out: median %.4f%%, worst %.3f%%\n",
-                c.model, full.off.size(), 100 * full.median(), 100 * full.worst(), 100 * rest.median(),
-                100 * rest.worst());
+    std::printf(
+        "%-17s %zu layouts: median %.3f%%, worst %.2f%%; mechanisms taken out: median %.4f%%, worst %.3f%%\n",
+        c.model, full.off.size(), 100 * full.median(), 100 * full.worst(), 100 * rest.median(),
+        100 * rest.worst());
   }
   std::printf("all %zu: median %.3f%%, worst %.2f%%; taken out (%zu): median %.4f%%, worst %.3f%%\n",
               all.off.size(), 100 * all.median(), 100 * all.worst(), bare_all.off.size(),
@@ -126,7 +128,8 @@ TEST(Simulator, FoldedIsUnfolded) {
     std::mt19937_64 random(3);
     for (const Layout& layout : some_layouts(problem, evaluator, kFolded, 8)) {
       SimSettings settings;
-      if (layouts % 2 == 1) {  // one rank is slow: it folds with nobody, and its groups with none of the others
+      if (layouts % 2 ==
+          1) {  // one rank is slow: it folds with nobody, and its groups with none of the others
         settings.slow.assign(static_cast<std::size_t>(layout.gpus()), 1);
         settings.slow[random() % settings.slow.size()] = 1.3;
       }

@@ -1,5 +1,5 @@
-// The simulator's clock and the virtual backend's: the same Program at the same times, played by an event loop
-// and by the trainer's loop over messages, which share no code.
+// The simulator's clock and the virtual backend's: the same Program at the same times, played by an event
+// loop and by the trainer's loop over messages, which share no code.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -20,7 +20,8 @@ StepSeconds random_ticks(const Program& program, std::uint64_t seed) {
   return table_of(program, [&](const Step& step, std::span<const Unit>) {
     const bool free = step.action == Action::receive || step.action == Action::release;
     if (step.action == Action::send) return static_cast<double>(seed % 5 * 40);
-    if (step.action == Action::sum_copies || step.action == Action::clip) return static_cast<double>(seed % 7 * 50);
+    if (step.action == Action::sum_copies || step.action == Action::clip)
+      return static_cast<double>(seed % 7 * 50);
     const std::uint64_t drawn = random() % 300;
     return free || drawn < 100 ? 0.0 : static_cast<double>(drawn);
   });

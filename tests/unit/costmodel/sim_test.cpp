@@ -1,5 +1,5 @@
 // The simulator's engine against a naive one that steps from picosecond to picosecond, and against bubbles as
-// published; hand-derived cases of what runs beside what.
+// published.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -137,9 +137,16 @@ class Naive {
 };
 
 TEST(SimulatorsEngine, IsTheNaiveOne) {
-  const char* layouts[] = {"dp=2,tp=2,sp=1,pp=2,zero=1", "dp=4,zero=3,recompute=full", "dp=2,pp=2,zero=2,hsdp=0",
-                           "tp=2,pp=2,vpp=2,schedule=interleaved", "pp=4,schedule=zb-h1", "pp=2,vpp=2,schedule=zb-v,dp=2",
-                           "pp=4,schedule=dualpipe", "dp=2,ep=2,tp=2,sp=1", "dp=2,cp=2,ep=4", "pp=2,vpp=2,schedule=dualpipe-v"};
+  const char* layouts[] = {"dp=2,tp=2,sp=1,pp=2,zero=1",
+                           "dp=4,zero=3,recompute=full",
+                           "dp=2,pp=2,zero=2,hsdp=0",
+                           "tp=2,pp=2,vpp=2,schedule=interleaved",
+                           "pp=4,schedule=zb-h1",
+                           "pp=2,vpp=2,schedule=zb-v,dp=2",
+                           "pp=4,schedule=dualpipe",
+                           "dp=2,ep=2,tp=2,sp=1",
+                           "dp=2,cp=2,ep=4",
+                           "pp=2,vpp=2,schedule=dualpipe-v"};
   int programs = 0;
   for (const bool experts : {false, true}) {
     for (const char* text : layouts) {
@@ -149,7 +156,10 @@ TEST(SimulatorsEngine, IsTheNaiveOne) {
         const LayoutKeys keys = parse_layout_keys(text, "test");
         const Layout& v = keys.value;
         if (keys.has(key))
-          gpus *= key == LayoutKey::dp ? v.dp : key == LayoutKey::tp ? v.tp : key == LayoutKey::pp ? v.pp : v.cp;
+          gpus *= key == LayoutKey::dp   ? v.dp
+                  : key == LayoutKey::tp ? v.tp
+                  : key == LayoutKey::pp ? v.pp
+                                         : v.cp;
       }
       const Program program(small_input(small_model(experts, 4), text, gpus, 8));
       for (std::uint64_t seed = 1; seed <= 3; ++seed, ++programs) {
@@ -177,7 +187,8 @@ TEST(SimulatorsEngine, IsTheNaiveOne) {
 // No code of the simulator knows what a schedule's formula says.
 TEST(SimulatorsEngine, NeverAsksAFormula) {
   int files = 0;
-  for (const auto& file : std::filesystem::directory_iterator(std::string(TW_SOURCE_DIR) + "/costmodel/sim")) {
+  for (const auto& file :
+       std::filesystem::directory_iterator(std::string(TW_SOURCE_DIR) + "/costmodel/sim")) {
     std::ifstream in(file.path());
     const std::string text((std::istreambuf_iterator<char>(in)), {});
     ++files;
@@ -193,7 +204,8 @@ TEST(SimulatorsEngine, NeverAsksAFormula) {
 struct Even {
   double forward = 1, backward = 1.5, weight = 0.5;
 };
-double simulated(std::string_view layout, std::int32_t gpus, std::int64_t batch, std::int32_t chunks, Even even) {
+double simulated(std::string_view layout, std::int32_t gpus, std::int64_t batch, std::int32_t chunks,
+                 Even even) {
   const std::int32_t layers = chunks * 2;
   const Program program(small_input(small_model(false, layers), layout, gpus, batch));
   StepSeconds table;
@@ -227,24 +239,34 @@ TEST(SimulatorsBubble, IsAsPublished) {
   EXPECT_DOUBLE_EQ(simulated("pp=4", 4, 8, 4, e), 8 * chunk + 3 * chunk);
   EXPECT_DOUBLE_EQ(simulated("pp=4,schedule=gpipe", 4, 8, 4, e), 8 * chunk + 3 * chunk);
   EXPECT_DOUBLE_EQ(simulated("pp=4,vpp=2,schedule=interleaved", 4, 8, 8, e), 2 * 8 * chunk + 3 * chunk);
-  EXPECT_DOUBLE_EQ(simulated("pp=4,schedule=zb-h1", 4, 8, 4, e), 8 * chunk + 3 * (e.forward + e.backward - e.weight));
+  EXPECT_DOUBLE_EQ(simulated("pp=4,schedule=zb-h1", 4, 8, 4, e),
+                   8 * chunk + 3 * (e.forward + e.backward - e.weight));
 }
 
-// All schedules, with the slots played apart from any Program. Of a pair the slots end both parts at once; the
-// Program sends what its forward made before its backward.
+// All schedules, with the slots played apart from any Program. Of a pair the slots end both parts at once;
+// the Program sends what its forward made before its backward.
 TEST(SimulatorsBubble, IsThatOfTheSlots) {
   const Even e{1, 1.25, 0.75};
   struct Shape {
     const char* name;
     std::int32_t pp, vpp;
   };
-  for (const Shape& s : {Shape{"gpipe", 4, 1}, {"1f1b", 4, 1}, {"interleaved", 2, 2}, {"interleaved", 4, 2},
-                         {"zb-h1", 4, 1}, {"zb-v", 2, 2}, {"zb-v", 4, 2}, {"dualpipe", 4, 1}, {"dualpipe-v", 2, 2},
+  for (const Shape& s : {Shape{"gpipe", 4, 1},
+                         {"1f1b", 4, 1},
+                         {"interleaved", 2, 2},
+                         {"interleaved", 4, 2},
+                         {"zb-h1", 4, 1},
+                         {"zb-v", 2, 2},
+                         {"zb-v", 4, 2},
+                         {"dualpipe", 4, 1},
+                         {"dualpipe-v", 2, 2},
                          {"dualpipe-v", 4, 2}}) {
-    const std::string layout = "pp=" + std::to_string(s.pp) + ",vpp=" + std::to_string(s.vpp) + ",schedule=" + s.name;
+    const std::string layout =
+        "pp=" + std::to_string(s.pp) + ",vpp=" + std::to_string(s.vpp) + ",schedule=" + s.name;
     const std::int32_t chunks = s.pp * s.vpp;
     const Layout parsed = parse_layout(layout, s.pp);
-    const std::vector<ChunkTime> times(static_cast<std::size_t>(chunks), {e.forward, e.backward, e.weight, 0});
+    const std::vector<ChunkTime> times(static_cast<std::size_t>(chunks),
+                                       {e.forward, e.backward, e.weight, 0});
     const double slots = play(schedule_at(parsed.schedule), {s.pp, s.vpp, 16}, {times, 0}).seconds;
     const double program = simulated(layout, s.pp, 16, chunks, e);
     if (parsed.schedule >= kScheduleDualpipe)

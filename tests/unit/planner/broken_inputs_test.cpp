@@ -223,7 +223,7 @@ std::vector<Broken> command_lines() {
       {"missing_option", predict_with({{"--model", "-left-out-"}}), "--model"},
       {"missing_layout", predict_with({{"--layout", "-left-out-"}}), "--layout"},
       {"repeated_option", predict_with({}, {"--model", "llama-3.1-8b"}), "--model"},
-      {"engine", predict_with({{"--engine", "sim"}}), "closed"},
+      {"engine", predict_with({{"--engine", "exact"}}), "closed"},
       {"objective", plan_with({{"--objective", "fame"}}), "time, cost, gpus"},
       {"ops_with_json", predict_with({{"--json", "-"}}, {"--ops"}), "--ops"},
       {"save_to_standard_output", plan_with({{"--save", "-"}}), "--save"},

@@ -52,7 +52,7 @@ std::string without_wall_time(const std::string& line) {
 
 TEST(Readme, ExamplesPrintWhatItShows) {
   const std::vector<Example> examples = examples_of(read_file(TW_SOURCE_DIR "/README.md"));
-  ASSERT_EQ(examples.size(), 7u);
+  ASSERT_EQ(examples.size(), 8u);
   const Workspace workspace;
   for (const Example& example : examples) {
     std::string command = "cd '" TW_SOURCE_DIR "' && '" TW_BINARY_DIR "/bin/trainwright'";
