@@ -148,11 +148,11 @@ class StageWriter {
     return at;
   }
   void estimate(Lane lane, const SimOp& op) {
+    if (lane >= Lane::forward_out) return;  // nothing of this stage waits for what it sends
     const auto l = static_cast<std::size_t>(lane);
     Need need;
     need.ended = op.need;
     const SimTime end = would_begin(lane, need) + op.work;
-    if (lane >= Lane::forward_out) return;
     free_[l] = end;
     ends_[l].push_back(end);
   }

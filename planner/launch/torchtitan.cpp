@@ -1,4 +1,15 @@
 // torchtitan: a TOML file of train_configs; ranks come from the launcher, so from the cluster.
+// toml++ 3.3 takes some malformed keys for granted: it asserts, and is undefined where assertions are off.
+// Here such a file is refused as any other.
+#undef NDEBUG
+#define TOML_ASSERT(expression) ((expression) ? static_cast<void>(0) : tw::preflight::malformed_toml())
+namespace tw::preflight {
+struct MalformedToml {};
+[[noreturn]] static void malformed_toml() {
+  throw MalformedToml{};
+}
+}  // namespace tw::preflight
+
 #include <fmt/format.h>
 
 #define TOML_EXCEPTIONS 1
@@ -52,6 +63,8 @@ GivenLaunch read(const LaunchAsk& ask, std::string_view text) {
   } catch (const toml::parse_error& error) {
     throw InputError(ask.file, fmt::format("line {}", error.source().begin.line),
                      std::string("is no TOML: ") + std::string(error.description()));
+  } catch (const MalformedToml&) {
+    throw InputError(ask.file, "", "is no TOML: a key or value is malformed");
   }
   return out;
 }
