@@ -110,6 +110,15 @@ Asked asked_of(const PlanFile& plan) {
   return out;
 }
 
+const PlannedLayout& planned_layout(const PlanFile& plan, std::string_view option, std::string_view place) {
+  constexpr std::int64_t kMostPlaces = 500;
+  const auto at = static_cast<std::size_t>(whole_number(option, place, 1, kMostPlaces));
+  if (at > plan.layouts.size())
+    throw InputError("command line", option,
+                     fmt::format("{}: the plan has {} layouts", at, plan.layouts.size()));
+  return plan.layouts[at - 1];
+}
+
 PlanFile load_plan(const std::string& path) {
   const JsonView file = load_json(path);
   const auto plan = read<PlanFile>(file);

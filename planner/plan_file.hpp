@@ -45,6 +45,8 @@ TW_DESCRIBE(PlanFile, schema, model, cluster, calibration, framework, gpus, glob
 PlanFile plan_file(const Asked& asked, const Inputs& inputs, const PlanResult& result);
 // Strict: unknown keys, layouts that are illegal, and inputs that changed since are InputErrors.
 PlanFile load_plan(const std::string& path);
+// The layout at a place as typed, from 1; InputError at `option` where there is none.
+const PlannedLayout& planned_layout(const PlanFile& plan, std::string_view option, std::string_view place);
 // What loads the same inputs again.
 Asked asked_of(const PlanFile& plan);
 

@@ -12,6 +12,7 @@
 #include "costmodel/price.hpp"
 #include "costmodel/program/program.hpp"
 #include "costmodel/sim/clock.hpp"
+#include "costmodel/sim/traffic.hpp"
 
 namespace tw {
 
@@ -23,10 +24,6 @@ inline constexpr int kLanes = 7, kCountedLanes = 5;
 inline constexpr int kChannels = 4;  // a stage has two neighbours at most, each with two directions
 std::string_view name_of(Lane lane);
 
-// How bytes travel: each of a group sends to the next until all have been everywhere, once or twice; each
-// to every other; from one rank to another.
-enum class Traffic : std::uint8_t { round, twice_round, pairs };
-
 struct SimOp {
   SimTime work = 0;          // at full rate
   SimTime issue = 0;         // host time from the start of `segment` until it is issued
@@ -36,14 +33,18 @@ struct SimOp {
   std::int32_t lost = 0;        // of an exchange: parts of a million that compute beside it loses
   std::int32_t yields = kFull;  // of a product: parts of a million of its time that an exchange can use
   std::int32_t step = -1;       // of Program::steps; -1: not of the Program (the host, copies)
-  std::int64_t bytes = 0;       // that a member puts in, of an exchange or a message
   std::int8_t channel = -1;
   std::int8_t delivers = -1;  // of a message: the receiver's channel
   std::int16_t to = -1;       // stage, of a message
   Term term = Term::gemm;
-  bool listed = false;  // an operation of a unit's list
-  Traffic pattern = Traffic::round;
+  bool listed = false;                    // an operation of a unit's list
   SmallList<std::int8_t, 4> groups = {};  // kinds of groups that meet before it starts, one after another
+  SmallList<Cargo, 4> cargo = {};         // over each of them; of a message: its own
+  std::int64_t bytes() const {            // that a member puts in
+    std::int64_t sum = 0;
+    for (const Cargo& each : cargo) sum += each.bytes;
+    return sum;
+  }
 };
 
 // How a Program is played.
@@ -73,11 +74,8 @@ struct SimPrices {
 
 // Kinds of groups that the ranks of a step meet over.
 using GroupsOf = std::function<SmallList<std::int8_t, 4>(const Step& step, std::int32_t stage)>;
-struct Carried {
-  std::int64_t bytes = 0;  // that a member puts in
-  Traffic pattern = Traffic::round;
-};
-using CarriedBy = std::function<Carried(const Step& step, std::int32_t stage)>;
+// What travels over one of them; kind -1: to another stage.
+using CarriedBy = std::function<Cargo(const Step& step, std::int32_t stage, std::int8_t kind)>;
 
 struct StageCode {
   std::array<std::vector<SimOp>, kLanes> lanes;

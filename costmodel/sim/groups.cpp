@@ -14,10 +14,11 @@ constexpr std::size_t kFirstExchange = 5;
 static_assert(std::is_same_v<std::variant_alternative_t<kFirstExchange, Work>, CollectiveWork>);
 
 // Kinds whose groups have one member are none.
-void SimGroups::add(SmallList<std::int8_t, 4>& out, const std::string& name, const Members& members) {
+void SimGroups::add(SmallList<std::int8_t, 4>& out, const std::string& name, const Members& members,
+                    Meeting why, Scope scope) {
   const auto [found, made] = known_.try_emplace(name, std::int8_t{-1});
   if (made) {
-    SimGroupKind kind{name, {}, {0}, {}};
+    SimGroupKind kind{name, why, scope, {}, {0}, {}};
     const std::int32_t ranks = program_.grid().ranks();
     kind.of_rank.assign(static_cast<std::size_t>(ranks), -1);
     for (std::int32_t r = 0; r < ranks; ++r) {
@@ -72,10 +73,13 @@ void SimGroups::add_state(SmallList<std::int8_t, 4>& out, const Step& step, std:
     if ((scope == Scope::attention ? local.attention : local.expert) == 0) continue;
     const char* of = scope == Scope::expert ? "experts" : "attention";
     if (step.action == Action::gather || program_.cuts_optimizer())
-      add(out, fmt::format("shards of {}", of), [&](Rank rank) { return program_.shard_group(rank, scope); });
+      add(
+          out, fmt::format("shards of {}", of), [&](Rank rank) { return program_.shard_group(rank, scope); },
+          Meeting::shards, scope);
     if (step.action == Action::reduce)
-      add(out, fmt::format("replicas of {}", of),
-          [&](Rank rank) { return program_.replica_group(rank, scope); });
+      add(
+          out, fmt::format("replicas of {}", of),
+          [&](Rank rank) { return program_.replica_group(rank, scope); }, Meeting::replicas, scope);
   }
 }
 
@@ -86,7 +90,7 @@ void SimGroups::add_copies(SmallList<std::int8_t, 4>& out, const Step& step, std
     stages.push_back(copy.stage);
     name += fmt::format(" {}", copy.stage);
   }
-  add(out, name, [&](Rank rank) {
+  const Members all = [&](Rank rank) {
     std::vector<Rank> ranks;
     const auto at = std::find(stages.begin(), stages.end(), program_.stage_of(rank));
     if (at == stages.end()) return ranks;
@@ -94,7 +98,8 @@ void SimGroups::add_copies(SmallList<std::int8_t, 4>& out, const Step& step, std
     std::sort(ranks.begin(), ranks.end());
     ranks.erase(std::unique(ranks.begin(), ranks.end()), ranks.end());
     return ranks;
-  });
+  };
+  add(out, name, all, Meeting::copies);
 }
 
 // Weights read on cut tokens are summed over the whole cut, rows held by several ranks over those.

@@ -11,8 +11,14 @@
 
 namespace tw {
 
+// Why they meet: an operation's own exchange; states that are cut over them, or the same on all of them;
+// weights that several hold.
+enum class Meeting : std::uint8_t { operation, shards, replicas, copies };
+
 struct SimGroupKind {
-  std::string name;                   // "tp", "shard of attention"
+  std::string name;  // "tp", "shards of attention"
+  Meeting why = Meeting::operation;
+  Scope scope = Scope::attention;     // of the states
   std::vector<std::int32_t> of_rank;  // group of each rank; -1: in none
   std::vector<std::int32_t> first;    // of `members`, by group, and one more
   std::vector<Rank> members;          // in the order of the group
@@ -32,7 +38,8 @@ class SimGroups {
 
  private:
   using Members = std::function<std::vector<Rank>(Rank rank)>;
-  void add(SmallList<std::int8_t, 4>& out, const std::string& name, const Members& members);
+  void add(SmallList<std::int8_t, 4>& out, const std::string& name, const Members& members,
+           Meeting why = Meeting::operation, Scope scope = Scope::attention);
   void add_op(SmallList<std::int8_t, 4>& out, const Step& step, std::int32_t stage);
   void add_key(SmallList<std::int8_t, 4>& out, GroupKey key);
   void add_state(SmallList<std::int8_t, 4>& out, const Step& step, std::int32_t stage);

@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "costmodel/program/routing.hpp"
-#include "costmodel/program/view.hpp"
+#include "costmodel/sim/cargo.hpp"
 
 namespace tw {
 namespace {
@@ -18,60 +18,6 @@ std::vector<std::int64_t> colours_of(const SimSettings& settings) {
   }
   return out;
 }
-
-// What an exchange carries, as its operation or its states say.
-class Cargo {
- public:
-  Cargo(const Program& program, const StepContext& context)
-      : program_(program), context_(context), layout_(program.input().layout) {}
-
-  Carried of(const Step& step, std::int32_t stage) const {
-    switch (step.action) {
-      case Action::op:
-        return of(op_of(step, program_.units(stage)));
-      case Action::send:
-        return {boundary()};
-      case Action::gather:
-        return {states(step, stage, state().gather)};
-      case Action::reduce:
-        return {states(step, stage, state().reduce),
-                layout_.zero == 0 ? Traffic::twice_round : Traffic::round};
-      case Action::sum_copies:
-        return {states(step, stage, state().reduce), Traffic::twice_round};
-      default:
-        return {};
-    }
-  }
-
- private:
-  const StateMechanisms& state() const { return state_of(*context_.machine.profile, layout_.zero); }
-  static Carried of(const Op& op) {
-    if (const auto* c = std::get_if<CollectiveWork>(&op.work)) {
-      const bool sum = c->kind == Collective::all_reduce, all = c->kind == Collective::all_to_all;
-      const auto bytes = static_cast<std::int64_t>(op.share * op.wire * c->bytes.to_double());
-      return {bytes, sum ? Traffic::twice_round : all ? Traffic::pairs : Traffic::round};
-    }
-    if (const auto* d = std::get_if<DispatchWork>(&op.work)) return {d->bytes.count, Traffic::pairs};
-    const auto* r = std::get_if<RingWork>(&op.work);
-    return r ? Carried{r->bytes.count * r->hops} : Carried{};
-  }
-  std::int64_t states(const Step& step, std::int32_t stage, DType type) const {
-    const LocalElements local =
-        local_elements(*program_.units(stage)[static_cast<std::size_t>(step.unit)].work);
-    return (local.attention + local.expert) * size_of(type);
-  }
-  // As the closed form prices a hop.
-  std::int64_t boundary() const {
-    const bool whole = state().sends_whole && !layout_.sp;
-    const std::int64_t tokens =
-        std::int64_t{layout_.mb} * context_.job.seq / layout_.cp / (whole ? 1 : layout_.tp);
-    return tokens * context_.job.model->hidden * size_of(DType::bf16);
-  }
-
-  const Program& program_;
-  const StepContext& context_;
-  const Layout& layout_;
-};
 
 }  // namespace
 
@@ -98,9 +44,7 @@ SimulatedStep simulate(const StepContext& context, const Chain& chain, const Rou
                  &prices,
                  [&](const Step& step, std::int32_t stage) { return groups.of(step, stage); },
                  {}};
-  const Cargo cargo(*out.program, context);
-  if (settings.contention || settings.timeline)
-    code.carried = [&](const Step& step, std::int32_t stage) { return cargo.of(step, stage); };
+  if (settings.contention || settings.timeline) code.carried = cargo_of(*out.program, groups, context);
   out.code = sim_code(code);
   const bool unfold = settings.unfold || settings.jitter > 0;
   out.kinds = groups.kinds();

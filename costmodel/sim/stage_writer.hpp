@@ -130,9 +130,10 @@ class StageWriter {
   Need push(Lane lane, SimOp op, const Need& need) {
     op.need = need.ended, op.channel = need.channel, op.arrivals = need.arrivals;
     if (op.segment >= 0) op.issue = host_, op.segment = segment_;
-    if (op.step >= 0 && in_.carried && (op.groups.size() > 0 || op.to >= 0)) {
-      const Carried carried = in_.carried(steps_[static_cast<std::size_t>(op.step)], stage_);
-      op.bytes = carried.bytes, op.pattern = carried.pattern;
+    if (op.step >= 0 && in_.carried) {
+      const Step& step = steps_[static_cast<std::size_t>(op.step)];
+      for (const std::int8_t kind : op.groups) op.cargo.push_back(in_.carried(step, stage_, kind));
+      if (op.to >= 0) op.cargo.push_back(in_.carried(step, stage_, -1));
     }
     estimate(lane, op);
     code_.lanes[static_cast<std::size_t>(lane)].push_back(op);

@@ -49,9 +49,9 @@ class Writer {
     const auto s = static_cast<std::int32_t>(stage);
     const Step& step = step_.program->steps(s)[static_cast<std::size_t>(op.step)];
     const std::string name = to_string(step, step_.program->units(s));
-    if (op.bytes == 0) return out_.slice(track, name, name_of(op.term), begin, end);
+    if (op.bytes() == 0) return out_.slice(track, name, name_of(op.term), begin, end);
     Json about = Json::object();
-    about.set("bytes", op.bytes);
+    about.set("bytes", op.bytes());
     if (!op.groups.empty()) about.set("group", step_.kinds[static_cast<std::size_t>(op.groups.back())].name);
     out_.slice(track, name, name_of(op.term), begin, end, std::move(about));
   }

@@ -28,14 +28,10 @@ int run(const Options& o) {
   check_output("--out", o.out);
   const LaunchFormat& format = target(o.to);
   const PlanFile plan = load_plan(o.plan);
-  const auto place = static_cast<std::size_t>(whole_number("--place", o.place, 1, 500));
-  if (place > plan.layouts.size()) {
-    throw InputError("command line", "--place",
-                     fmt::format("{}: the plan has {} layouts", place, plan.layouts.size()));
-  }
+  const PlannedLayout& planned = planned_layout(plan, "--place", o.place);
   const Inputs inputs = load_inputs(asked_of(plan));
   preflight::ExportAsk ask;
-  ask.model = &inputs.model, ask.layout = parse_layout(plan.layouts[place - 1].layout, plan.gpus);
+  ask.model = &inputs.model, ask.layout = parse_layout(planned.layout, plan.gpus);
   ask.global_batch = plan.global_batch, ask.seq = plan.seq;
   ask.gpus_per_node = inputs.cluster.node.gpus, ask.capacity_factor = plan.capacity_factor;
   write_output("--out", o.out, format.write(ask));

@@ -11,6 +11,7 @@
 #include "planner/layout_option.hpp"
 #include "planner/options.hpp"
 #include "planner/output.hpp"
+#include "planner/plan_file.hpp"
 #include "planner/problem.hpp"
 #include "planner/simulated.hpp"
 #include "reports/sim_result.hpp"
@@ -23,9 +24,29 @@ constexpr double kMostSlow = 1000, kMostJitter = 1;
 
 struct Options {
   Asked asked;
-  std::string layout, plan, trace, slow, jitter, seed = "1";
+  std::string layout, plan, place = "1", trace, slow, jitter, seed = "1";
   bool unfold = false, no_contention = false;
 };
+
+// A plan says model, cluster and question, and one of its layouts.
+void read_plan(Options& o) {
+  for (const auto& [option, given] : {std::pair("--model", &o.asked.model),
+                                      {"--cluster", &o.asked.cluster},
+                                      {"--global-batch", &o.asked.global_batch},
+                                      {"--seq", &o.asked.seq},
+                                      {"--layout", &o.layout}}) {
+    if (!o.plan.empty() && !given->empty())
+      throw InputError("command line", option, "is what the plan says; leave it out, or --plan");
+    if (o.plan.empty() && given->empty())
+      throw InputError("command line", option, "is missing; give it, or --plan P instead of the question");
+  }
+  if (o.plan.empty()) return;
+  const PlanFile plan = load_plan(o.plan);
+  Asked asked = asked_of(plan);
+  asked.files = o.asked.files, asked.quiet = o.asked.quiet;
+  o.asked = std::move(asked);
+  o.layout = planned_layout(plan, "--place", o.place).layout;
+}
 
 // "7:1.2" or "7:1.2,9:1.1": ranks and how much longer their compute takes.
 std::vector<double> slow_ranks(const std::string& text, std::int32_t ranks) {
@@ -56,8 +77,9 @@ SimSettings settings_of(const Options& o, std::int32_t ranks) {
   return out;
 }
 
-int run(const Options& o) {
+int run(Options o) {
   o.asked.files.check();
+  read_plan(o);
   if (!o.trace.empty()) check_output("--trace", o.trace);
   const Inputs inputs = load_inputs(o.asked);
   const Problem problem(inputs, inputs.cluster.gpus);
@@ -78,7 +100,12 @@ int run(const Options& o) {
 std::function<int()> setup(CLI::App& app) {
   auto o = std::make_shared<Options>();
   add_options(app, o->asked);
-  layout_option(app, o->layout)->required();
+  for (const char* option : {"--model", "--cluster", "--global-batch", "--seq"})
+    app.get_option(option)->required(false);  // or --plan
+  layout_option(app, o->layout);
+  text_option(app, "--plan", o->plan,
+              "P: what trainwright plan --save wrote, instead of question and layout");
+  text_option(app, "--place,--pick", o->place, "K: which layout of the plan");
   text_option(app, "--trace", o->trace, "FILE: the timeline, which ui.perfetto.dev opens");
   app.add_flag("--unfold", o->unfold, "play every rank; else ranks that cannot differ are played once");
   app.add_flag("--no-contention", o->no_contention,
@@ -90,7 +117,8 @@ std::function<int()> setup(CLI::App& app) {
   app.footer(
       "Example:\n  trainwright simulate --model mixtral-8x7b --cluster h100-sxm:32 --global-batch 64 --seq "
       "4096 "
-      "--layout dp=4,tp=1,pp=8,ep=4,zero=1 --trace step.json\nExit codes: 0 it fits; 2 bad input; 3 it does "
+      "--layout dp=4,tp=1,pp=8,ep=4,zero=1 --trace step.json\n  trainwright simulate --plan plan.json "
+      "--place 2\nExit codes: 0 it fits; 2 bad input; 3 it does "
       "not "
       "fit");
   return [o] { return run(*o); };

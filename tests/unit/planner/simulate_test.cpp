@@ -1,0 +1,168 @@
+// trainwright simulate: a plan's layout, what its trace and memory say, refusals; and what links carry of a
+// step with experts.
+#include "costmodel/sim/simulate.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "costmodel/program/view.hpp"
+#include "costmodel/sim/memory.hpp"
+#include "tests/support/problems.hpp"
+#include "tests/support/program.hpp"
+
+namespace tw {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+using Args = std::vector<std::string>;
+
+Args simulate_args(const Args& more = {}) {
+  Args out{"simulate",
+           "--model",
+           "olmoe-1b-7b",
+           "--cluster",
+           "h100-sxm:16",
+           "--global-batch",
+           "32",
+           "--seq",
+           "4096",
+           "--layout",
+           "dp=16,ep=8,zero=1,recompute=full"};
+  out.insert(out.end(), more.begin(), more.end());
+  return out;
+}
+
+TEST(SimulateCommand, PlaysALayoutOfAPlan) {
+  const Workspace w;
+  ASSERT_EQ(w.run({"plan", "--model", "olmoe-1b-7b", "--cluster", "h100-sxm:16", "--global-batch", "32",
+                   "--seq", "4096", "--save", "p.json"})
+                .code,
+            0);
+  const std::string layout = load_json(w.path("p.json")).at("layouts")[1].at("layout").string();
+  const Ran of_plan = w.run({"simulate", "--plan", "p.json", "--place", "2", "--json", "-"});
+  ASSERT_EQ(of_plan.code, 0) << of_plan.err;
+  const Ran asked = w.run({"simulate", "--model", "olmoe-1b-7b", "--cluster", "h100-sxm:16", "--global-batch",
+                           "32", "--seq", "4096", "--layout", layout, "--json", "-"});
+  EXPECT_EQ(of_plan.out, asked.out);
+  EXPECT_THAT(of_plan.out, HasSubstr(layout));
+}
+
+TEST(SimulateCommand, RefusesInOneLine) {
+  const Workspace w;
+  write_file(w.path("broken.json"), "{\"schema\": \"trainwright.plan-file/1\", \"layouts\": [}");
+  write_file(w.path("other.json"), "{\"schema\": \"trainwright.plan-file/9\"}");
+  struct Case {
+    Args args;
+    const char* says;
+  };
+  const Case cases[] = {
+      {{"simulate"}, "--model"},
+      {{"simulate", "--plan", "none.json"}, "none.json"},
+      {{"simulate", "--plan", "broken.json"}, "broken.json"},
+      {{"simulate", "--plan", "other.json"}, "other.json"},
+      {simulate_args({"--plan", "p.json"}), "--model"},
+      {simulate_args({"--slow", "3"}), "RANK:FACTOR"},
+      {simulate_args({"--slow", "16:2"}), "0 to 15"},
+      {simulate_args({"--slow", "1:0.5"}), "--slow"},
+      {simulate_args({"--jitter", "2"}), "--jitter"},
+      {simulate_args({"--trace", "nowhere/t.json"}), "--trace"},
+  };
+  for (const Case& c : cases) {
+    const Ran ran = w.run(c.args);
+    EXPECT_EQ(ran.code, 2) << c.says;
+    EXPECT_THAT(ran.err, HasSubstr(c.says));
+    EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
+    EXPECT_EQ(ran.out, "");
+  }
+}
+
+// Every slice lies in the step, slices of a track do not overlap, what a lane names it names once; links
+// carry no more than they can.
+TEST(SimulateCommand, ItsTraceIsATimeline) {
+  const Workspace w;
+  const Ran ran = w.run(simulate_args({"--trace", "t.json", "--json", "-"}));
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  const double step = parse_json(ran.out, "result").at("played_s").number() * 1e6;
+  const JsonView events = load_json(w.path("t.json")).at("traceEvents");
+  std::map<std::pair<double, double>, double> ends;  // by process and thread
+  int slices = 0, exchanges = 0;
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    const JsonView e = events[i];
+    if (e.at("ph").string() != "X") continue;
+    ++slices;
+    double& end = ends[{e.at("pid").number(), e.at("tid").number()}];
+    const double begin = e.at("ts").number();
+    EXPECT_GE(begin, end - 1e-3) << e.at("name").string();
+    end = begin + e.at("dur").number();
+    EXPECT_LE(end, step + 1e-3);
+    if (const auto about = e.find("args"); about && about->find("group")) {
+      ++exchanges;
+      EXPECT_GT(about->at("bytes").number(), 0);
+    }
+  }
+  EXPECT_GT(slices, 500);
+  EXPECT_GT(exchanges, 100);
+}
+
+struct Played {
+  Inputs inputs;
+  Problem problem;
+  Evaluator evaluator;
+  Layout layout;
+  SimulatedStep step;
+  Played(const std::string& cluster, std::int64_t batch, const std::string& text, SimSettings settings)
+      : inputs(inputs_of("olmoe-1b-7b", cluster, batch, 4096)),
+        problem(inputs, inputs.cluster.gpus),
+        evaluator(problem.job, problem.machine, inputs.settings),
+        layout(parse_layout(text, problem.job.gpus)),
+        step(simulate(evaluator, layout, {}, settings)) {}
+};
+
+// Two nodes of 8: experts over a node, their states over the two GPUs of one place, the others' over all 16.
+// A NIC carries 15/16 of an eighth of the others' bytes and half of the experts': bf16 gathered, fp32
+// reduced. With the next slot's messages, there are none.
+TEST(SimulatedLinks, CarryEachGroupOfAnExchange) {
+  SimSettings settings;
+  settings.contention = true;
+  const Played p("h100-sxm:16", 16, "dp=16,ep=8,zero=1,recompute=full", settings);
+  double bytes = 0;
+  for (const Unit& unit : p.step.program->units(0)) {
+    const LocalElements local = local_elements(*unit.work);
+    const auto attention = static_cast<double>(local.attention), expert = static_cast<double>(local.expert);
+    bytes += (attention * 15 / 16 / 8 + expert / 2) * (2 + 4);
+  }
+  int nics = 0;
+  for (std::size_t l = 0; l < p.step.links.size(); ++l) {
+    if (p.step.links[l].tier != SimLink::Tier::nic) continue;
+    ++nics;
+    EXPECT_NEAR(p.step.run.links[l].busy * p.step.links[l].rate, bytes, 1e-4 * bytes) << p.step.links[l].name;
+  }
+  EXPECT_GT(nics, 0);
+}
+
+// GPipe keeps all micro-batches to the end of the forwards, 1F1B of the first stage as many as stages: by
+// hand over the kept bytes of a micro-batch.
+TEST(SimulatedMemory, HoldsWhatTheScheduleKeeps) {
+  SimSettings settings;
+  settings.timeline = true;
+  const auto peak = [&](const std::string& schedule, std::int64_t batch) {
+    Played p("h100-sxm:4", batch, "pp=4,zero=0,schedule=" + schedule, settings);
+    return memory_over_time(p.step, p.evaluator.context(), p.evaluator.chain(p.layout), 0);
+  };
+  const MemoryOverTime eight = peak("gpipe", 8), four = peak("gpipe", 4), steady = peak("1f1b", 8);
+  EXPECT_EQ(steady.peak.bytes, four.peak.bytes);
+  const std::int64_t more = eight.peak.bytes - four.peak.bytes;
+  EXPECT_GT(more, 0);
+  EXPECT_EQ(peak("gpipe", 16).peak.bytes - eight.peak.bytes, 2 * more);
+  EXPECT_EQ(peak("1f1b", 32).peak.bytes, steady.peak.bytes);
+  std::int64_t owned = 0;
+  for (const MemoryOwner& owner : steady.owners) owned += owner.bytes;
+  EXPECT_EQ(owned, steady.peak.bytes);
+  EXPECT_EQ(steady.points.back().bytes, steady.points.front().bytes);  // all is freed again
+}
+
+}  // namespace
+}  // namespace tw
