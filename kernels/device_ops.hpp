@@ -10,6 +10,9 @@ namespace tw::gpu {
 
 using Stream = CUstream_st*;
 
+// Where a product goes: bf16, over an fp32 buffer, or added to it.
+enum class Into : std::uint8_t { bf16, fp32, fp32_sum };
+
 // Independent normal values (Box-Muller over a hash of seed and index), so that inputs have the spread
 // and the bit patterns of real ones: power, and with it the clock, depends on them.
 void fill_normal(void* out, std::int64_t count, float scale, std::uint64_t seed, Stream stream);

@@ -103,6 +103,7 @@ void start(const Maps& maps, Work work, const GroupedRows& rows, Stream stream) 
 struct Sizes {
   std::int64_t m, n, depth, split = 0;
   const float* factor = nullptr;
+  std::int64_t over = 0;
 };
 
 template <Kind kKind>
@@ -111,7 +112,7 @@ void run(const Maps& maps, const Sizes& size, const GroupedRows& rows, Stream st
   const auto narrow = [](std::int64_t x) { return static_cast<std::int32_t>(x); };
   start<kKind>(maps,
                {rows.rows, 0, 0, narrow(rows.weights), narrow(size.m), narrow(size.n), narrow(size.depth),
-                narrow(size.split), size.factor},
+                narrow(size.split), narrow(size.over), size.factor},
                rows, stream);
 }
 
@@ -138,13 +139,20 @@ void grouped_dgrad(GroupedShape shape, const GroupedRows& rows, const void* dy, 
 }
 
 void grouped_wgrad(GroupedShape shape, const GroupedRows& rows, const void* dy, const void* x, float* dw,
-                   Stream stream) {
+                   Stream stream, Into into) {
+  const bool over = into == Into::fp32;
+  if (over && rows.total == 0) {
+    const std::int64_t bytes = 4 * rows.weights * shape.n * shape.k;
+    if (cudaMemsetAsync(dw, 0, static_cast<std::size_t>(bytes), stream) != cudaSuccess)
+      launched("grouped_wgrad");
+    return;
+  }
   const Maps maps{rows_map(dy, shape.n, 64),
                   rows_map(x, shape.k, 64),
                   weights_map(kFp32, dw, shape, rows.weights, 64),
                   {},
                   weights_map(kFp32, dw, shape, rows.weights, grouped::kRows)};
-  run<Kind::wgrad>(maps, {shape.n, shape.k, 0}, rows, stream);
+  run<Kind::wgrad>(maps, {shape.n, shape.k, 0, 0, nullptr, over ? rows.weights : 0}, rows, stream);
 }
 
 void grouped_swiglu(GroupedSwiglu shape, const GroupedRows& rows, const void* x, const void* w,

@@ -84,7 +84,7 @@ __device__ inline void multiply(float (&d)[128], const Places& at, Turn& turn, s
   }
   meanwhile();
   hopper::products_done<0>();
-  give_back(at, last);
+  if (steps > 0) give_back(at, last);
 }
 
 __device__ inline std::uint32_t pair(float a, float b) {
@@ -139,9 +139,10 @@ __device__ inline void stage_bf16(Shared box, Value value) {
   }
 }
 
-// 32 columns of fp32, added to those in the box. Lanes of odd rows take the columns in another order: else
-// two rows would meet in the same banks.
-__device__ inline void add_to_box(Shared box, const float (&d)[128], int first) {
+// 32 columns of fp32, added to those in the box or written over them. Lanes of odd rows take the columns in
+// another order: else two rows would meet in the same banks.
+template <bool kAdded>
+__device__ inline void stage_fp32(Shared box, const float (&d)[128], int first) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) % 128 / 32;
   const int row = 16 * warp + lane / 4, quarter = lane % 4;
   const bool odd = row & 1;
@@ -153,8 +154,9 @@ __device__ inline void add_to_box(Shared box, const float (&d)[128], int first) 
       const Shared at =
           box + (row + 8 * high) * 128 + (((2 * mine + quarter / 2) ^ (row & 7)) << 4) + quarter % 2 * 8;
       const int one = 4 * (first + j) + 2 * high, other = 4 * (first + (j ^ 2)) + 2 * high;
-      float x, y;
-      asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(x), "=f"(y) : "r"(at) : "memory");
+      float x = 0, y = 0;
+      if constexpr (kAdded)
+        asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(x), "=f"(y) : "r"(at) : "memory");
       x += odd ? d[other] : d[one], y += odd ? d[other + 1] : d[one + 1];
       asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(at), "f"(x), "f"(y) : "memory");
     }
@@ -214,7 +216,7 @@ __device__ inline void write_sums(const float (&d)[128], const Maps& maps, const
     if (column >= work.n) break;
     hopper::barrier_wait(at.full + 8 * turn.stage, turn.parity);
     const Shared boxes = at.left(turn.stage) + group * kBox;
-    for (int i = 0; i < 2; ++i) add_to_box(boxes + 2 * i * kBox, d, 4 * (2 * step + i));
+    for (int i = 0; i < 2; ++i) stage_fp32<true>(boxes + 2 * i * kBox, d, 4 * (2 * step + i));
     staging.close();
     if (staging.issues) {
       for (int i = 0; i < 2; ++i)
@@ -229,6 +231,16 @@ __device__ inline void write_sums(const float (&d)[128], const Maps& maps, const
   }
   if (staging.issues) hopper::stores_read<0>();
   if (sends) give_back(at, last);
+}
+
+// Where nothing is added to.
+__device__ inline void write_over(const float (&d)[128], const Maps& maps, const Work& work, const Tile& tile,
+                                  int group, const Staging& staging) {
+  send_boxes<kCols / 32>(
+      staging, parts(work.n - tile.n, 32), [&](int i) { stage_fp32<false>(staging.box(i), d, 4 * i); },
+      [&](int i) {
+        hopper::store(&maps.out, staging.box(i), At3{tile.n + 32 * i, tile.m + 64 * group, tile.weight});
+      });
 }
 
 // By each of two warpgroups.
@@ -264,9 +276,12 @@ __device__ void multiply_tiles(const Maps& maps, const Work& work, const Table& 
       multiply<P, 256>(d, at, turn, steps, group, look_ahead);
     else
       multiply<P, 128>(d, at, turn, steps, group, look_ahead);
-    if constexpr (P::kWeightGradient)
-      write_sums(d, maps, work, tile, group, staging, at, turn);
-    else if constexpr (kKind == Kind::swiglu)
+    if constexpr (P::kWeightGradient) {
+      if (steps == 0)
+        for (float& each : d) each = 0;
+      tile.over ? write_over(d, maps, work, tile, group, staging)
+                : write_sums(d, maps, work, tile, group, staging, at, turn);
+    } else if constexpr (kKind == Kind::swiglu)
       write_swiglu<P>(d, maps, work, tile, row, factor, staging);
     else
       write_columns<P, 4>(d, 0, maps.out, tile, {tile.n, row}, parts(columns, 64), staging);

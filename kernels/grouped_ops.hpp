@@ -25,9 +25,10 @@ void grouped_forward(GroupedShape shape, const GroupedRows& rows, const void* x,
 // dx = dy w
 void grouped_dgrad(GroupedShape shape, const GroupedRows& rows, const void* dy, const void* w, void* dx,
                    Stream stream);
-// dw += dy^T x, fp32 [weights, n, k]
+// dw += dy^T x, fp32 [weights, n, k]; or what was there is written over, with zeros where a weight has no
+// rows
 void grouped_wgrad(GroupedShape shape, const GroupedRows& rows, const void* dy, const void* x, float* dw,
-                   Stream stream);
+                   Stream stream, Into into = Into::fp32_sum);
 
 // The forward with SwiGLU in its epilogue: w [weights, 2 width, k] is [gate | up], and act[r] = factor[r]
 // silu(gate) up of gate_up rounded to bf16, which is kept. width: a multiple of kStep. No factor: 1.

@@ -34,6 +34,7 @@ struct Work {
   std::int32_t first, groups, weights;  // groups first .. first + groups of `rows`
   std::int32_t m, n, depth;             // of a group's product; the one that is the group's rows is unused
   std::int32_t split;                   // columns between gate and up
+  std::int32_t over;                    // groups that write over a weight's gradient, the first ones
   const float* factor;                  // of rows
 };
 
@@ -54,6 +55,7 @@ struct Tile {
   std::int32_t group, weight;
   std::int32_t row, rows;  // first of the group's, and how many
   std::int32_t m, n;       // first of the tile's, in the group's product
+  bool over;               // what was there is not read
 };
 
 __host__ __device__ constexpr int parts(std::int32_t size, std::int32_t part) {
@@ -86,7 +88,8 @@ struct Product {
     for (int base = 0; base < work.groups; base += 32) {
       const bool real = base + lane < work.groups;
       std::int32_t rows = real ? table.row[base + lane + 1] : 0;
-      std::int32_t tiles = rows > 0 ? lines(work, rows) * columns(work) : 0;
+      const bool written = rows > 0 || (real && work.first + base + lane < work.over);
+      std::int32_t tiles = written ? lines(work, rows) * columns(work) : 0;
       for (int offset = 1; offset < 32; offset *= 2) {
         const std::int32_t r = __shfl_up_sync(0xffffffffU, rows, offset),
                            t = __shfl_up_sync(0xffffffffU, tiles, offset);
@@ -107,6 +110,7 @@ struct Product {
         part * kPart + __popc(__ballot_sync(0xffffffffU, lane < kPart && begins(part * kPart + lane))) - 1;
     Tile tile;
     tile.group = group, tile.weight = (work.first + group) % work.weights;
+    tile.over = kWeightGradient && work.first + group < work.over;
     tile.row = table.row[group], tile.rows = table.row[group + 1] - tile.row;
     const std::int32_t all = lines(work, tile.rows), across = columns(work);
     const std::int32_t local = index - table.tile[group], band = local / (kBand * across);
@@ -136,7 +140,7 @@ struct Product {
   // A weight's gradient is added to what is there: that comes through the ring too, behind the operands.
   static __device__ std::int32_t sum_steps(const Work& work, const Tile& tile) {
     const std::int32_t left = work.n - tile.n;
-    return kWeightGradient ? parts(left < kCols ? left : kCols, kSumCols) : 0;
+    return kWeightGradient && !tile.over ? parts(left < kCols ? left : kCols, kSumCols) : 0;
   }
   static __device__ void load_sums(const Maps& maps, const Tile& tile, std::int32_t step, Shared to,
                                    Shared bar) {

@@ -1,4 +1,4 @@
-// The choice of experts, the order of routes, and rows on their way to experts and back.
+// The order of routes, and rows on their way to experts and back.
 #include <cuda_bf16.h>
 
 #include "kernels/routing_ops.hpp"
@@ -8,113 +8,12 @@ namespace tw::gpu {
 namespace {
 
 using Bf16 = __nv_bfloat16;
-constexpr int kThreads = 256, kOrderThreads = 1024, kMostChosen = 16;
+constexpr int kThreads = 256, kOrderThreads = 1024, kSwigluThreads = 128;
+constexpr std::int64_t kWarpWidth = 2048;  // of rows that a warp has to itself
+constexpr unsigned kWarp = 0xffffffffU;
 
 __device__ int lane() {
   return static_cast<int>(threadIdx.x) % 32;
-}
-
-// The largest of a warp's values, ties to the lower index.
-__device__ void best_of_warp(float& value, int& index) {
-  for (int offset = 16; offset > 0; offset /= 2) {
-    const float other = __shfl_xor_sync(0xffffffffU, value, offset);
-    const int at = __shfl_xor_sync(0xffffffffU, index, offset);
-    if (other > value || (other == value && at < index)) value = other, index = at;
-  }
-}
-
-// A warp per row; the choice is by logits, since probabilities may round to ties.
-__global__ void route_rows(RouterSize size, const Bf16* logits, RouterChoice choice) {
-  for (std::int64_t row = thread_of_all() / 32; row < size.rows; row += all_threads() / 32) {
-    const Bf16* own = logits + row * size.experts;
-    float* p = choice.probabilities + row * size.experts;
-    float most = -INFINITY, sum = 0;
-    for (std::int64_t e = lane(); e < size.experts; e += 32) most = fmaxf(most, __bfloat162float(own[e]));
-    most = warp_max(most);
-    for (std::int64_t e = lane(); e < size.experts; e += 32) sum += expf(__bfloat162float(own[e]) - most);
-    sum = warp_sum(sum);
-    for (std::int64_t e = lane(); e < size.experts; e += 32)
-      p[e] = expf(__bfloat162float(own[e]) - most) / sum;
-    int chosen[kMostChosen];
-    float taken = 0;
-    for (int k = 0; k < size.top_k; ++k) {
-      float best = -INFINITY;
-      int at = 1 << 30;
-      for (std::int64_t e = lane(); e < size.experts; e += 32) {
-        bool free = true;
-        for (int j = 0; j < k; ++j) free = free && chosen[j] != static_cast<int>(e);
-        const float value = __bfloat162float(own[e]);
-        if (free && (value > best || (value == best && e < at))) best = value, at = static_cast<int>(e);
-      }
-      best_of_warp(best, at);
-      chosen[k] = at;
-      taken += expf(best - most) / sum;
-    }
-    if (lane() != 0) continue;
-    for (int k = 0; k < size.top_k; ++k) {
-      choice.experts[row * size.top_k + k] = chosen[k];
-      const float weight = expf(__bfloat162float(own[chosen[k]]) - most) / sum;
-      choice.weights[row * size.top_k + k] = size.renormalise ? weight / taken : weight;
-    }
-  }
-}
-
-// dp of the chosen: (dweight - mean) / sum, as kernels/cpu/router.cpp derives it.
-__global__ void route_gradients(RouterSize size, RouterChoice choice, const float* dweights,
-                                RouterBalance balance, Bf16* dlogits) {
-  for (std::int64_t row = thread_of_all() / 32; row < size.rows; row += all_threads() / 32) {
-    const float* p = choice.probabilities + row * size.experts;
-    const std::int64_t first = row * size.top_k;
-    float mean = 0, sum = 1;
-    if (size.renormalise) {
-      sum = 0;
-      for (int k = 0; k < size.top_k; ++k) {
-        mean += dweights[first + k] * choice.weights[first + k];
-        sum += p[choice.experts[first + k]];
-      }
-    }
-    const float* fractions =
-        balance.slope == 0 ? nullptr : balance.fractions + balance.sequences[row] * size.experts;
-    const auto dp = [&](std::int64_t e) {
-      float d = fractions == nullptr ? 0.0f : balance.slope * fractions[e];
-      for (int k = 0; k < size.top_k; ++k) {
-        if (choice.experts[first + k] == e) d += (dweights[first + k] - mean) / sum;
-      }
-      return d;
-    };
-    float dot = 0;
-    for (std::int64_t e = lane(); e < size.experts; e += 32) dot += dp(e) * p[e];
-    dot = warp_sum(dot);
-    for (std::int64_t e = lane(); e < size.experts; e += 32)
-      dlogits[row * size.experts + e] = __float2bfloat16(p[e] * (dp(e) - dot));
-  }
-}
-
-__global__ void count_each(RouterSize size, const std::int32_t* experts, const std::int32_t* sequences,
-                           float* counts) {
-  for (std::int64_t r = thread_of_all(); r < size.rows * size.top_k; r += all_threads())
-    atomicAdd(counts + sequences[r / size.top_k] * size.experts + experts[r], 1.0f);
-}
-
-__global__ void fractions_of(FractionSize size, float* counts) {
-  for (std::int64_t e = thread_of_all(); e < size.experts; e += all_threads()) {
-    float sum = 0;
-    for (std::int64_t s = 0; s < size.sequences; ++s) sum += counts[s * size.experts + e];
-    for (std::int64_t s = 0; s < size.sequences; ++s) {
-      float& count = counts[s * size.experts + e];
-      count = (size.pooled ? sum / static_cast<float>(size.sequences) : count) * size.share;
-    }
-  }
-}
-
-__global__ void balance_losses(RouterSize size, const float* probabilities, RouterBalance balance,
-                               double* loss) {
-  float sum = 0;
-  for (std::int64_t i = thread_of_all(); i < size.rows * size.experts; i += all_threads())
-    sum += probabilities[i] *
-           balance.fractions[balance.sequences[i / size.experts] * size.experts + i % size.experts];
-  sum = warp_sum(sum);
-  if (lane() == 0) atomicAdd(loss, static_cast<double>(balance.slope) * static_cast<double>(sum));
 }
 
 // Sum over the threads before this one, and over all of the block.
@@ -137,40 +36,78 @@ __device__ int2 block_prefix(int x) {
   return {before, all};
 }
 
-// A block per expert. A thread looks through neighbouring routes: first for how many are this expert's, and
-// how many of those that come before it, then to place its own in order.
-__global__ void place_routes(RouterSize size, RouterChoice choice, RouteOrder order) {
-  const auto expert = static_cast<std::int32_t>(blockIdx.x);
-  const std::int64_t all = size.rows * size.top_k, share = (all + blockDim.x - 1) / blockDim.x;
-  const std::int64_t first = threadIdx.x * share, end = first + share < all ? first + share : all;
+// Experts of four neighbouring routes; behind the last one's, none.
+__device__ int4 experts_of(const std::int32_t* experts, int first, int all) {
+  if (first + 4 <= all) return *reinterpret_cast<const int4*>(experts + first);
+  const auto at = [&](int r) { return r < all ? experts[r] : 1 << 30; };
+  return {at(first), at(first + 1), at(first + 2), at(first + 3)};
+}
+
+// A block per expert, and each of its warps looks through a part of all routes, a lane at four neighbours at
+// a time: first for how many are this expert's, and how many of experts before it, then to place its own.
+__global__ void __launch_bounds__(kOrderThreads)
+    place_routes(RouterSize size, RouterChoice choice, RouteOrder order) {
+  constexpr int kStep = 4 * 32, kWarps = kOrderThreads / 32;
+  const int expert = static_cast<int>(blockIdx.x), chosen = static_cast<int>(size.top_k);
+  const int all = static_cast<int>(size.rows) * chosen, warp = static_cast<int>(threadIdx.x) / 32;
+  const int share = (all + kStep * kWarps - 1) / (kStep * kWarps) * kStep;
+  const int begin = warp * share, end = begin + share < all ? begin + share : all;
   int own = 0, less = 0;
-  for (std::int64_t r = first; r < end; ++r) {
-    const std::int32_t e = choice.experts[r];
-    own += e == expert, less += e < expert;
+#pragma unroll 4
+  for (int r = begin + 4 * lane(); r < end; r += kStep) {
+    const int4 e = experts_of(choice.experts, r, all);
+    own += (e.x == expert) + (e.y == expert) + (e.z == expert) + (e.w == expert);
+    less += (e.x < expert) + (e.y < expert) + (e.z < expert) + (e.w < expert);
   }
   const int2 mine = block_prefix(own);
   const int before = block_prefix(less).y;
   if (threadIdx.x == 0) order.counts[expert] = mine.y;
-  std::int32_t at = before + mine.x;
-  for (std::int64_t r = first; r < end; ++r) {
-    if (choice.experts[r] != expert) continue;
-    order.route[at] = static_cast<std::int32_t>(r);
-    order.token[at] = static_cast<std::int32_t>(r / size.top_k);
-    order.place[r] = at;
-    order.factor[at++] = choice.weights[r];
+  int at = before + __shfl_sync(kWarp, mine.x, 0);  // of the warp's first
+  const unsigned earlier = (1U << lane()) - 1;
+#pragma unroll 4
+  for (int first = begin; first < end; first += kStep) {
+    const int r = first + 4 * lane();
+    const int4 e = experts_of(choice.experts, r, all);
+    const bool is[4] = {e.x == expert, e.y == expert, e.z == expert, e.w == expert};
+    int to = at;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const unsigned votes = __ballot_sync(kWarp, is[j]);
+      to += __popc(votes & earlier), at += __popc(votes);
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if (!is[j]) continue;
+      order.route[to] = r + j;
+      order.token[to] = (r + j) / chosen;
+      order.place[r + j] = to;
+      order.factor[to++] = choice.weights[r + j];
+    }
   }
 }
 
-__global__ void sum_of_routes(TokenSum size, const std::int32_t* place, const Bf16* in, Bf16* out) {
-  const std::int64_t packs = size.width / kPack, all = size.tokens * packs;
-  for (std::int64_t i = thread_of_all(); i < all; i += all_threads()) {
-    const std::int64_t token = i / packs, col = i % packs;
+// A block per token; a thread has kAtOnce of its routes' packs on their way at once, as many as divide top_k.
+template <int kAtOnce>
+__global__ void __launch_bounds__(kThreads)
+    sum_of_routes(TokenSum size, const std::int32_t* place, const Bf16* in, Bf16* out) {
+  const int packs = static_cast<int>(size.width / kPack), chosen = static_cast<int>(size.top_k);
+  const std::int64_t token = blockIdx.x;
+  const std::int32_t* places = place + token * chosen;
+  for (int col = threadIdx.x; col < packs; col += blockDim.x) {
     Pack8 sum = {};
-    for (std::int64_t k = 0; k < size.top_k; ++k) {
-      const Pack8 p = load8(in, place[token * size.top_k + k] * packs + col);
-      for (int j = 0; j < kPack; ++j) sum.v[j] += p.v[j];
+    for (int first = 0; first < chosen; first += kAtOnce) {
+      uint4 some[kAtOnce];
+#pragma unroll
+      for (int k = 0; k < kAtOnce; ++k)
+        some[k] = reinterpret_cast<const uint4*>(in)[std::int64_t{places[first + k]} * packs + col];
+#pragma unroll
+      for (int k = 0; k < kAtOnce; ++k) {
+        const Pack8 p = widened(some[k]);
+#pragma unroll
+        for (int j = 0; j < kPack; ++j) sum.v[j] += p.v[j];
+      }
     }
-    store8(out, i, sum);
+    store8(out, token * packs + col, sum);
   }
 }
 
@@ -220,16 +157,19 @@ __global__ void swiglu_fwd(RoutedSwiglu size, const Bf16* gate_up, const float* 
   }
 }
 
-// A block per row, for the sum over it.
-__global__ void swiglu_bwd(RoutedSwiglu size, RoutedSwigluBackward at) {
-  const std::int64_t packs = size.width / kPack;
+// A warp per row, or a block where rows are wide, for the sum over it.
+template <bool kWarps>
+__global__ void __launch_bounds__(kSwigluThreads) swiglu_bwd(RoutedSwiglu size, RoutedSwigluBackward at) {
+  constexpr int kTeam = kWarps ? 32 : kSwigluThreads;
+  const int packs = static_cast<int>(size.width / kPack), member = static_cast<int>(threadIdx.x) % kTeam;
   const auto *gate_up = static_cast<const Bf16*>(at.gate_up), *dact = static_cast<const Bf16*>(at.dact);
   auto* dgate_up = static_cast<Bf16*>(at.dgate_up);
-  for (std::int64_t row = blockIdx.x; row < size.rows; row += gridDim.x) {
+  for (std::int64_t row = thread_of_all() / kTeam; row < size.rows; row += all_threads() / kTeam) {
     const float factor = at.factor[row];
     float dots = 0;
-    for (std::int64_t col = threadIdx.x; col < packs; col += blockDim.x) {
-      const std::int64_t at_gate = 2 * row * packs + col, at_up = (2 * row + 1) * packs + col;
+#pragma unroll 2
+    for (int col = member; col < packs; col += kTeam) {
+      const std::int64_t at_gate = 2 * row * packs + col, at_up = at_gate + packs;
       const Pack8 gate = load8(gate_up, at_gate), up = load8(gate_up, at_up),
                   d = load8(dact, row * packs + col);
       Pack8 dgate, dup;
@@ -241,53 +181,33 @@ __global__ void swiglu_bwd(RoutedSwiglu size, RoutedSwigluBackward at) {
       }
       store8(dgate_up, at_gate, dgate), store8(dgate_up, at_up, dup);
     }
-    const float whole = block_sum(dots);
-    if (threadIdx.x == 0) at.dfactor[row] = whole;
+    const float whole = kWarps ? warp_sum(dots) : block_sum(dots);
+    if (member == 0) at.dfactor[row] = whole;
   }
 }
 
 }  // namespace
 
-void router_forward(RouterSize size, const void* logits, const RouterChoice& choice, Stream stream) {
-  route_rows<<<blocks_for(size.rows * 32, kThreads), kThreads, 0, stream>>>(
-      size, static_cast<const Bf16*>(logits), choice);
-  launched("router_forward");
-}
-
-void router_backward(RouterSize size, const RouterChoice& choice, const float* dweights,
-                     const RouterBalance& balance, void* dlogits, Stream stream) {
-  route_gradients<<<blocks_for(size.rows * 32, kThreads), kThreads, 0, stream>>>(
-      size, choice, dweights, balance, static_cast<Bf16*>(dlogits));
-  launched("router_backward");
-}
-
-void count_routes(RouterSize size, const std::int32_t* experts, const std::int32_t* sequences, float* counts,
-                  Stream stream) {
-  count_each<<<blocks_for(size.rows * size.top_k, kThreads), kThreads, 0, stream>>>(size, experts, sequences,
-                                                                                    counts);
-  launched("count_routes");
-}
-
-void to_fractions(FractionSize size, float* counts, Stream stream) {
-  fractions_of<<<blocks_for(size.experts, kThreads), kThreads, 0, stream>>>(size, counts);
-  launched("to_fractions");
-}
-
-void add_balance_loss(RouterSize size, const float* probabilities, const RouterBalance& balance, double* loss,
-                      Stream stream) {
-  balance_losses<<<blocks_for(size.rows * size.experts / 8, kThreads), kThreads, 0, stream>>>(
-      size, probabilities, balance, loss);
-  launched("add_balance_loss");
-}
-
 void order_routes(RouterSize size, const RouterChoice& choice, const RouteOrder& order, Stream stream) {
+  if (size.rows * size.top_k >= std::int64_t{1} << 31)
+    throw std::runtime_error("more routes than the kernel of their order can number");
   place_routes<<<static_cast<unsigned>(size.experts), kOrderThreads, 0, stream>>>(size, choice, order);
   launched("order_routes");
 }
 
 void sum_routes(TokenSum size, const std::int32_t* place, const void* in, void* out, Stream stream) {
-  sum_of_routes<<<blocks_for(size.tokens * size.width / kPack, kThreads), kThreads, 0, stream>>>(
-      size, place, static_cast<const Bf16*>(in), static_cast<Bf16*>(out));
+  if (size.tokens == 0) return;
+  const std::int64_t packs = size.width / kPack;
+  const auto threads = static_cast<unsigned>(packs < kThreads ? (packs + 31) / 32 * 32 : kThreads);
+  const auto run = [&](auto kernel) {
+    kernel<<<static_cast<unsigned>(size.tokens), threads, 0, stream>>>(
+        size, place, static_cast<const Bf16*>(in), static_cast<Bf16*>(out));
+  };
+  const std::int64_t k = size.top_k;
+  k % 8 == 0   ? run(sum_of_routes<8>)
+  : k % 4 == 0 ? run(sum_of_routes<4>)
+  : k % 2 == 0 ? run(sum_of_routes<2>)
+               : run(sum_of_routes<1>);
   launched("sum_routes");
 }
 
@@ -321,8 +241,11 @@ void routed_swiglu_forward(RoutedSwiglu size, const void* gate_up, const float* 
 
 void routed_swiglu_backward(RoutedSwiglu size, const RoutedSwigluBackward& at, Stream stream) {
   if (size.rows == 0) return;
-  const std::int64_t blocks = size.rows < kMaxBlocks * 4 ? size.rows : kMaxBlocks * 4;
-  swiglu_bwd<<<static_cast<unsigned>(blocks), 128, 0, stream>>>(size, at);
+  const bool warps = size.width <= kWarpWidth;
+  const std::int64_t rows = warps ? kSwigluThreads / 32 : 1;
+  const auto blocks = static_cast<unsigned>((size.rows + rows - 1) / rows);
+  warps ? swiglu_bwd<true><<<blocks, kSwigluThreads, 0, stream>>>(size, at)
+        : swiglu_bwd<false><<<blocks, kSwigluThreads, 0, stream>>>(size, at);
   launched("routed_swiglu_backward");
 }
 

@@ -235,11 +235,15 @@ __global__ void loss_and_gradient(LossSize size, const std::int32_t* targets, fl
   }
 }
 
+// A warp per row, several packs of a lane on their way.
 __global__ void gather(GatherSize size, const std::int32_t* index, const uint4* in, uint4* out) {
-  const std::int64_t packs = size.width / kPack, all = size.rows * packs;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < all;
-       i += static_cast<std::int64_t>(gridDim.x) * blockDim.x)
-    out[i] = in[index[i / packs] * packs + i % packs];
+  const int packs = static_cast<int>(size.width / kPack), lane = static_cast<int>(threadIdx.x) % 32;
+  for (std::int64_t row = thread_of_all() / 32; row < size.rows; row += all_threads() / 32) {
+    const uint4* from = in + static_cast<std::int64_t>(index[row]) * packs;
+    uint4* to = out + row * packs;
+#pragma unroll 8
+    for (int i = lane; i < packs; i += 32) to[i] = from[i];
+  }
 }
 
 constexpr int kThreads = 256;
@@ -313,8 +317,8 @@ void cross_entropy(LossSize size, const std::int32_t* targets, float* loss, void
 }
 
 void gather_rows(GatherSize size, const std::int32_t* index, const void* in, void* out, Stream stream) {
-  gather<<<blocks_for(size.rows * size.width / kPack), kThreads, 0, stream>>>(
-      size, index, static_cast<const uint4*>(in), static_cast<uint4*>(out));
+  gather<<<blocks_for(size.rows * 32), kThreads, 0, stream>>>(size, index, static_cast<const uint4*>(in),
+                                                              static_cast<uint4*>(out));
   launched("gather_rows");
 }
 

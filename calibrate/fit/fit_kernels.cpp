@@ -200,7 +200,8 @@ void fit_kernels(CalibrationFile& file, const std::vector<KernelRow>& rows) {
       rows, {"copy", "add", "narrow", "gather", "norm", "rope", "swiglu", "swiglu.backward", "optimizer"});
   operators.size() > 1 ? fit_memory(file.elementwise, operators) : fit_copy(file.elementwise, operators);
   fit_gemm(file, rows_of(rows, {"gemm", "gemm_dgrad", "gemm_wgrad", "gemm_wgrad_fp32"}));
-  fit_grouped(file, rows_of(rows, {"grouped_gemm", "grouped_gemm_dgrad", "grouped_gemm_wgrad"}));
+  fit_grouped(file, rows_of(rows, {"grouped_gemm", "grouped_gemm_dgrad", "grouped_gemm_wgrad",
+                                   "grouped_gemm_wgrad_fp32"}));
   fit_attention(file, file.attention.flash2.forward, rows_of(rows, {"flash2_forward"}), false);
   fit_attention(file, file.attention.flash2.backward, rows_of(rows, {"flash2_backward"}), true);
   fit_attention(file, file.attention.cudnn.forward, rows_of(rows, {"cudnn_forward"}), false);

@@ -50,7 +50,8 @@ void Gemm::run(const GemmPointers& at) const {
     case Product::dgrad:
       return cpu::Linear<bf16>::dgrad(size, half(at.left), half(at.right), half(at.out));
     case Product::wgrad:
-      TW_CHECK(plan_->call.into == Into::fp32_sum);
+      TW_CHECK(plan_->call.into != Into::bf16);
+      if (plan_->call.into == Into::fp32) std::fill_n(static_cast<float*>(at.out), size.in * size.out, 0.0f);
       return cpu::Linear<bf16>::wgrad(size, half(at.left), half(at.right), static_cast<float*>(at.out));
   }
 }
@@ -72,8 +73,9 @@ void grouped_dgrad(GroupedShape s, const GroupedRows& rows, const void* dy, cons
   const auto segments = segments_of(rows);
   cpu::GroupedLinear<bf16>::dgrad({s.k, s.n, segments}, half(dy), half(w), half(dx));
 }
-void grouped_wgrad(GroupedShape s, const GroupedRows& rows, const void* dy, const void* x, float* dw,
-                   Stream) {
+void grouped_wgrad(GroupedShape s, const GroupedRows& rows, const void* dy, const void* x, float* dw, Stream,
+                   Into into) {
+  if (into == Into::fp32) std::fill_n(dw, rows.weights * s.n * s.k, 0.0f);
   const auto segments = segments_of(rows);
   cpu::GroupedLinear<bf16>::wgrad({s.k, s.n, segments}, half(dy), half(x), dw);
 }

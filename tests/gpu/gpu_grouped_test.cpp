@@ -125,6 +125,26 @@ TEST_F(Grouped, WeightGradient) {
   }
 }
 
+// Over what is there: a weight without rows is zero.
+TEST_F(Grouped, WeightGradientWrittenOver) {
+  for (const Load& load : kLoads) {
+    for (const auto& [n, k] : kShapes) {
+      SCOPED_TRACE(testing::Message() << load.name << ", n " << n << ", k " << k);
+      const Held held = hold(load);
+      const std::int64_t total = held.rows.total, count = held.rows.weights * n * k;
+      const Buffer x = operand(total * k), dy = operand(total * n), dw = unwritten(count, 4);
+      std::vector<double> wanted(size_of(held.rows.weights, n * k), 0.0);
+      grouped_wgrad({n, k}, held.rows, dy.data(), x.data(), dw.floats(), stream(), Into::fp32);
+      const auto fx = doubles(x), fdy = doubles(dy);
+      cpu::GroupedLinear<double>::wgrad({k, n, held.segments}, fdy.data(), fx.data(), wanted.data());
+      const std::vector<float> after = host<float>(dw);
+      if (total > 0) expect_close(after, wanted, 1e-5);
+      for (std::size_t i = 0; i < after.size(); ++i)
+        ASSERT_TRUE(wanted[i] != 0 ? std::isfinite(after[i]) : after[i] == 0) << i;
+    }
+  }
+}
+
 TEST_F(Grouped, GateUpAndTheirActivation) {
   for (const Load& load : kLoads) {
     for (const auto& [width, k] : {Shape{128, 200}, Shape{384, 64}}) {

@@ -86,7 +86,7 @@ void DeviceOperations::norm_and_rope(DeviceCall& call) {
     const void* x = read(call.reads[1]);
     const Parameter w = parameter(call);
     out->block.own(gpu_.lanes);
-    gpu::norm_rope_backward(size, {x, w.value, in, out->data(), w.gradient},
+    gpu::norm_rope_backward(size, {x, w.value, in, out->data(), w.gradient.added()},
                             {cosines_.floats(), back_sines_.floats()}, compute());
   }
   call.writes[0] = out;
@@ -109,7 +109,8 @@ void DeviceOperations::norm_backward_and_sum(DeviceCall& call) {
   const void *upstream = read(dy), *in = read(x), *also = read(other);
   const Parameter w = parameter(*put_off_);
   call.writes[0] = tensor(x->rows, x->width);
-  gpu::rms_norm_backward(size, {in, w.value, upstream, call.writes[0]->data(), w.gradient, also}, compute());
+  gpu::rms_norm_backward(size, {in, w.value, upstream, call.writes[0]->data(), w.gradient.added(), also},
+                         compute());
 }
 
 }  // namespace tw::train

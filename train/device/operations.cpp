@@ -125,7 +125,7 @@ void DeviceOperations::norm(DeviceCall& call) {
   }
   const void* dy = read(call.reads[0]);
   if (!call.writes[0]) call.writes[0] = tensor(x->rows, x->width);  // there where it was put off
-  gpu::rms_norm_backward(size, {in, w.value, dy, call.writes[0]->data(), w.gradient}, compute());
+  gpu::rms_norm_backward(size, {in, w.value, dy, call.writes[0]->data(), w.gradient.added()}, compute());
 }
 
 // Queries with the first row of the weight, keys with the second; values pass.
@@ -133,6 +133,7 @@ void DeviceOperations::head_norm(DeviceCall& call) {
   const HeadShape& heads = call.io.heads;
   const Parameter w = parameter(call);
   const void* x = call.backward() ? read(call.reads[1]) : nullptr;
+  float* gradient = call.backward() ? w.gradient.added() : nullptr;
   call.writes[0] = changeable(call);
   const DeviceTensor& out = *call.writes[0];
   std::int64_t column = 0, row = 0;
@@ -141,7 +142,7 @@ void DeviceOperations::head_norm(DeviceCall& call) {
                                  out.width, column, static_cast<float>(settings_.norm_epsilon)};
     const char* weight = static_cast<const char*>(w.value) + row * heads.head_dim * 2;
     if (call.backward())
-      gpu::head_norm_backward(size, {x, weight, out.data(), w.gradient + row * heads.head_dim}, compute());
+      gpu::head_norm_backward(size, {x, weight, out.data(), gradient + row * heads.head_dim}, compute());
     else
       gpu::head_norm_forward(size, weight, out.data(), compute());
     column += count * heads.head_dim, ++row;
@@ -165,9 +166,10 @@ void DeviceOperations::linear(DeviceCall& call) {
   gpu::GemmCall product{gpu::Product::forward, x->rows, out, in};
   const void* left = read(x);
   if (call.io.half == Half::weight_gradient) {
-    product.product = gpu::Product::wgrad, product.into = gpu::Into::fp32_sum;
     const void* kept = read(call.reads[1]);
-    return gpu_.gemm(product).run({left, kept, w.gradient});
+    const auto [sum, into] = w.gradient.next();
+    product.product = gpu::Product::wgrad, product.into = into;
+    return gpu_.gemm(product).run({left, kept, sum});
   }
   const bool forward = call.io.half == Half::forward;
   TW_CHECK(x->width == (forward ? in : out));
@@ -211,7 +213,7 @@ void DeviceOperations::embed(DeviceCall& call) {
   const gpu::TableSize size{rows_, w.flat->part.columns, rows.first, rows.count};
   if (call.backward()) {
     const void* dy = read(call.reads[0]);
-    return gpu::embedding_backward(size, tokens(call, false), dy, w.gradient, compute());
+    return gpu::embedding_backward(size, tokens(call, false), dy, w.gradient.added(), compute());
   }
   call.writes[0] = tensor(size.rows, size.width);
   gpu::embedding_forward(size, tokens(call, false), w.value, call.writes[0]->data(), compute());

@@ -78,7 +78,7 @@ class DeviceOperations {
   friend void perform(O& does, C& call);
   struct Parameter {
     const void* value;
-    float* gradient;
+    GradientSum gradient;
     const FlatWeight* flat;
   };
   Parameter parameter(const DeviceCall& call);

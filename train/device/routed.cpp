@@ -136,8 +136,11 @@ void DeviceOperations::linear_of_experts(DeviceCall& call, const Parameter& w) {
   const gpu::GroupedShape shape{w.flat->part.local_rows(), w.flat->part.column.room};
   const gpu::GroupedRows rows = grouped(routes(call), *x, w.flat->weight->local_groups);
   const void* left = read(x);
-  if (call.io.half == Half::weight_gradient)
-    return gpu::grouped_wgrad(shape, rows, left, read(call.reads[1]), w.gradient, compute());
+  if (call.io.half == Half::weight_gradient) {
+    const void* kept = read(call.reads[1]);
+    const auto [sum, into] = w.gradient.next();
+    return gpu::grouped_wgrad(shape, rows, left, kept, sum, compute(), into);
+  }
   const bool forward = call.io.half == Half::forward;
   if (!call.writes[0])
     call.writes[0] = tensor(x->rows, forward ? shape.n : shape.k);  // there where it was put off

@@ -127,15 +127,53 @@ const void* DeviceUnit::weight(std::size_t index) {
   return static_cast<const char*>(part.parameters.data()) + scope(s).weights[place].offset * kHalf;
 }
 
-float* DeviceUnit::gradient(std::size_t index) {
-  for (std::size_t i = 0; i < 2; ++i) {
-    Block& gradients = parts_[i].gradients;
-    if (gradients || scope(i).elements == 0) continue;
-    gradients = gpu_.memory.take(scope(i).padded * kFloat);
-    gpu::clear(gradients.data(), gradients.bytes(), gpu_.lanes.compute());
-  }
+// Cut ones from the first to the reduction. Behind the last weight there are zeros.
+void DeviceUnit::take_gradients(std::size_t s) {
+  Part& part = parts_[s];
+  if (part.gradients || scope(s).elements == 0) return;
+  part.gradients = gpu_.memory.take(scope(s).padded * kFloat);
+  part.begun.assign(scope(s).weights.size(), false);
+  const std::int64_t behind = scope(s).padded - scope(s).elements;
+  if (behind > 0)
+    gpu::clear(part.gradients.floats() + scope(s).elements, behind * kFloat, gpu_.lanes.compute());
+}
+
+float* DeviceUnit::sums(std::size_t index) {
+  for (std::size_t s = 0; s < 2; ++s) take_gradients(s);
   const auto [s, place] = flat_.where[index];
   return parts_[s].gradients.floats() + scope(s).weights[place].offset;
+}
+
+bool DeviceUnit::begin(std::size_t index) {
+  const auto [s, place] = flat_.where[index];
+  const bool before = parts_[s].begun[place];
+  parts_[s].begun[place] = true;
+  return before;
+}
+
+float* GradientSum::added() const {
+  float* out = unit_->sums(index_);
+  if (!unit_->begin(index_))
+    gpu::clear(out, unit_->flat().weight(index_).part.local_elements() * kFloat, unit_->gpu_.lanes.compute());
+  return out;
+}
+
+GradientSum::Next GradientSum::next() const {
+  float* out = unit_->sums(index_);
+  return {out, unit_->begin(index_) ? gpu::Into::fp32_sum : gpu::Into::fp32};
+}
+
+// Weights that nobody wrote a gradient of have none.
+void DeviceUnit::complete(std::size_t s) {
+  Part& part = parts_[s];
+  if (scope(s).elements == 0) return;
+  for (std::size_t place = 0; part.gradients && place < part.begun.size(); ++place) {
+    if (part.begun[place]) continue;
+    const FlatWeight& weight = scope(s).weights[place];
+    gpu::clear(part.gradients.floats() + weight.offset, weight.part.local_elements() * kFloat,
+               gpu_.lanes.compute());
+    part.begun[place] = true;
+  }
 }
 
 void DeviceUnit::gather() {
@@ -162,16 +200,21 @@ void DeviceUnit::reduce() {
   for (std::size_t s = 0; s < 2; ++s) {
     Part& part = parts_[s];
     if (scope(s).elements == 0) continue;
-    if (!part.gradients) gradient(0);
+    take_gradients(s);
+    complete(s);
     float* whole = part.gradients.floats();
     float* piece = whole + scope(s).first;
     const gpu::Peers::Values values{gpu::Number::fp32, scope(s).piece};
+    const bool adds = cuts_gradients_ && std::exchange(part.summed, true), over = cuts_gradients_ && !adds;
+    float* to = over ? part.cut.floats() : piece;
     const gpu::Stream stream = gpu_.lanes.begin(Lanes::kState);
     if (scope(s).shards.size() > 1)
-      gpu_.peers(Lanes::kState, scope(s).shards).reduce_scatter(values, whole, piece, stream);
+      gpu_.peers(Lanes::kState, scope(s).shards).reduce_scatter(values, whole, to, stream);
+    else if (over)
+      gpu::on_device(piece, to, scope(s).piece * kFloat, stream);
     if (scope(s).replicas.size() > 1)
-      gpu_.peers(Lanes::kState, scope(s).replicas).all_reduce(values, piece, piece, stream);
-    if (cuts_gradients_) gpu::add_fp32(piece, part.cut.floats(), scope(s).piece, stream);
+      gpu_.peers(Lanes::kState, scope(s).replicas).all_reduce(values, to, to, stream);
+    if (adds) gpu::add_fp32(piece, part.cut.floats(), scope(s).piece, stream);
     part.reduced = gpu_.lanes.end(Lanes::kState);
     part.gradients.used(part.reduced);
     if (!cuts_gradients_) continue;
@@ -196,6 +239,8 @@ float* DeviceUnit::field(std::size_t s, Field which) {
 
 float* DeviceUnit::reduced(std::size_t s) {
   gpu_.lanes.await(parts_[s].reduced);
+  TW_CHECK(!cuts_gradients_ || parts_[s].summed);
+  complete(s);
   return field(s, Field::gradient);
 }
 
@@ -243,10 +288,8 @@ void DeviceUnit::take_reduced(DeviceUnit& other) {
 }
 
 void DeviceUnit::begin_step() {
-  for (Part& part : parts_) {
-    Block& sums = cuts_gradients_ ? part.cut : part.gradients;
-    if (sums) gpu::clear(sums.data(), sums.bytes(), gpu_.lanes.compute());
-  }
+  for (std::size_t s = 0; s < 2; ++s)
+    parts_[s].begun.assign(scope(s).weights.size(), false), parts_[s].summed = false;
 }
 
 void DeviceUnit::add_squares(double* sum) {

@@ -13,6 +13,26 @@
 
 namespace tw::train {
 
+class DeviceUnit;
+
+// Of a weight: the first product of a step, where gradients are cut of a micro-batch, may write over what is
+// there; all else is added to it.
+class GradientSum {
+ public:
+  GradientSum(std::nullptr_t) {}
+  GradientSum(DeviceUnit& unit, std::size_t index) : unit_(&unit), index_(index) {}
+  float* added() const;
+  struct Next {
+    float* sum;
+    gpu::Into into;
+  };
+  Next next() const;
+
+ private:
+  DeviceUnit* unit_ = nullptr;
+  std::size_t index_ = 0;
+};
+
 class DeviceUnit {
  public:
   DeviceUnit(const View& view, const Unit& unit, const Settings& settings, Context& gpu);
@@ -20,7 +40,7 @@ class DeviceUnit {
   const FlatUnit& flat() const { return flat_; }
   // Whole on this rank, for compute.
   const void* weight(std::size_t index);
-  float* gradient(std::size_t index);
+  GradientSum gradient(std::size_t index) { return {*this, index}; }
 
   void gather();
   void release();
@@ -42,11 +62,14 @@ class DeviceUnit {
   std::int64_t bytes() const;
 
  private:
+  friend GradientSum;
   struct Part {
-    Block parameters;  // whole, padded; none while released
-    Block own;         // the piece, where parameters are released
-    Block gradients;   // whole, padded; of cut ones from the first to the reduction
-    Block cut;         // the piece, where gradients are
+    Block parameters;         // whole, padded; none while released
+    Block own;                // the piece, where parameters are released
+    Block gradients;          // whole, padded; of cut ones from the first to the reduction
+    Block cut;                // the piece, where gradients are
+    std::vector<bool> begun;  // weights with gradients in `gradients`: in all others' places is anything
+    bool summed = false;      // so has `cut`
     Block master, first_moment, second_moment;
     Ticket gathered, reduced;
     Block owned_runs, shared_runs;  // of sum_of_squares and sum_shared
@@ -57,6 +80,10 @@ class DeviceUnit {
   void initialise(std::size_t s, const Settings& settings);
   void find_runs(std::size_t s);
   char* own(std::size_t s);
+  void take_gradients(std::size_t s);
+  bool begin(std::size_t index);  // whether the weight's gradient has begun before
+  float* sums(std::size_t index);
+  void complete(std::size_t s);
   float* field(std::size_t s, Field which);
   struct Stretch {
     std::int64_t begin, end;  // of the piece

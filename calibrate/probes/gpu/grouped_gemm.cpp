@@ -1,9 +1,10 @@
-// GEMMs of experts: experts, rows of each (mean), features out and in, and the largest expert's rows over
-// the mean in per cent. cublas_grouped_gemm: one call of cuBLAS for all; looped_gemm: a cuBLASLt call each.
-// Baselines of a grouped kernel: no curve is fitted to them.
+// Products of experts by libraries: experts, rows of each (mean), features out and in, and the largest
+// expert's rows over the mean in per cent. cublas_grouped_gemm: one call of cuBLAS for all; looped_gemm: a
+// cuBLASLt call each. Baselines of a grouped kernel: no curve is fitted to them.
 #include <algorithm>
 #include <memory>
 
+#include "calibrate/probes/gpu/expert_sizes.hpp"
 #include "calibrate/probes/gpu/probe.hpp"
 
 namespace tw::gpu {
@@ -21,26 +22,10 @@ constexpr Kind kKinds[] = {{"cublas_grouped_gemm", Product::forward, GroupedForm
                            {"looped_gemm_dgrad", Product::dgrad, GroupedForm::loop},
                            {"looped_gemm_wgrad", Product::wgrad, GroupedForm::loop}};
 
-struct Size {
-  std::int64_t experts, rows, n, k;
-  const char* use;
-};
-constexpr Size kSizes[] = {
-    {8, 256, 4096, 4096, "fit"},     {8, 512, 4096, 4096, "fit"},    {8, 1024, 4096, 4096, "fit"},
-    {8, 2048, 4096, 4096, "fit"},    {16, 64, 3072, 2048, "fit"},    {16, 128, 3072, 2048, "fit"},
-    {16, 256, 3072, 2048, "fit"},    {16, 512, 3072, 2048, "fit"},   {16, 1024, 3072, 2048, "fit"},
-    {16, 512, 2048, 1536, "fit"},    {32, 128, 4096, 6144, "fit"},   {32, 256, 4096, 6144, "fit"},
-    {32, 512, 4096, 6144, "fit"},    {64, 128, 2048, 2048, "fit"},   {64, 256, 2048, 2048, "fit"},
-    {64, 512, 2048, 2048, "fit"},    {128, 64, 1024, 2048, "fit"},   {128, 256, 1024, 2048, "fit"},
-    {8, 1024, 16384, 4096, "fit"},   {8, 1024, 4096, 16384, "fit"},  {4, 2048, 8192, 4096, "fit"},
-    {8, 1024, 28672, 4096, "check"}, {8, 512, 4096, 14336, "check"}, {2, 2048, 32768, 6144, "check"},
-    {16, 512, 1536, 2048, "check"},  {16, 1024, 2048, 768, "check"}, {32, 256, 4096, 7168, "check"},
-    {32, 512, 7168, 2048, "check"},  {64, 256, 2048, 1024, "check"}, {8, 1024, 5120, 3584, "check"}};
-
 std::vector<Case> cases(const Launch&) {
   std::vector<Case> all;
   for (const Kind& kind : kKinds) {
-    for (const Size& size : kSizes)
+    for (const ExpertSize& size : kExpertSizes)
       all.push_back({kind.op, {size.experts, size.rows, size.n, size.k}, size.use});
   }
   for (const std::int64_t percent : {150, 200, 400}) {
@@ -48,16 +33,6 @@ std::vector<Case> cases(const Launch&) {
     all.push_back({"looped_gemm", {16, 512, 3072, 2048, percent}, "note"});
   }
   return all;
-}
-
-// The first expert has `percent` of the mean, the others share what is left alike.
-std::vector<std::int64_t> rows_of(std::int64_t experts, std::int64_t mean, std::int64_t percent) {
-  std::vector<std::int64_t> rows(static_cast<std::size_t>(experts), mean);
-  rows[0] = mean * percent / 100;
-  const std::int64_t left = experts * mean - rows[0];
-  for (std::size_t e = 1; e < rows.size(); ++e)
-    rows[e] = left / (experts - 1) + (static_cast<std::int64_t>(e) <= left % (experts - 1) ? 1 : 0);
-  return rows;
 }
 
 std::vector<LogRow> measure(Bench& bench, const Case& one) {
@@ -74,7 +49,7 @@ std::vector<LogRow> measure(Bench& bench, const Case& one) {
   std::vector<std::unique_ptr<GroupedGemm>> turns;  // device pointers of each set, made beforehand
   for (std::int64_t i = 0; i < left.count(); ++i) {
     turns.push_back(std::make_unique<GroupedGemm>(
-        bench.blas, GroupedCall{kind->product, rows_of(experts, rows, percent), n, k, kind->form}));
+        bench.blas, GroupedCall{kind->product, rows_of_experts(experts, rows, percent), n, k, kind->form}));
     turns.back()->set({left.at(i), right.at(i), result.at(i)});
   }
   return {burst(bench, one, {},
@@ -83,7 +58,7 @@ std::vector<LogRow> measure(Bench& bench, const Case& one) {
 
 }  // namespace
 
-const Probe kGroupedGemm = {"grouped_gemm",
+const Probe kGroupedGemm = {"expert_libraries",
                             {"cublas_grouped_gemm", "cublas_grouped_gemm_dgrad", "cublas_grouped_gemm_wgrad",
                              "looped_gemm", "looped_gemm_dgrad", "looped_gemm_wgrad"},
                             false,

@@ -1,9 +1,8 @@
 // One transformer layer, forward and backward, again and again for seconds: the whole layer's time (layer),
 // each operator's time inside it (mix.NAME) and alone in a burst (alone.NAME), with clock and power. Shape of
 // a layer: tokens, hidden, heads, heads of keys and values, head size, width of the MLP (sequence = tokens);
-// of a routed one (moe_layer) that width is an expert's, then experts and the rows of each: a product per
-// expert (looped_gemm: experts, rows, n, k). What a router does after its product, the choice of a few
-// numbers per token, is not in it.
+// of a routed one (moe_layer) that width is an expert's, then experts and the rows of each: grouped products
+// (experts, rows, n, k) and what brings rows to them and back, as the trainer runs them on one rank.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -12,6 +11,8 @@
 
 #include "calibrate/probes/gpu/probe.hpp"
 #include "kernels/backend/gpu/attention.hpp"
+#include "kernels/grouped_ops.hpp"
+#include "kernels/routing_ops.hpp"
 
 namespace tw::gpu {
 namespace {
@@ -21,7 +22,8 @@ std::vector<Case> cases(const Launch&) {
           {"layer", {4096, 8192, 16, 2, 128, 7168}, "check"},
           {"layer", {4096, 2048, 32, 4, 128, 6144}, "check"},
           {"moe_layer", {8192, 4096, 32, 8, 128, 14336, 8, 2048}, "check"},  // mixtral-8x7b
-          {"moe_layer", {8192, 2048, 32, 4, 128, 768, 16, 4096}, "check"}};  // qwen3-30b-a3b, ep 8
+          {"moe_layer", {8192, 2048, 32, 4, 128, 768, 16, 4096}, "check"},   // qwen3-30b-a3b, ep 8
+          {"moe_layer", {8192, 2048, 32, 4, 128, 768, 128, 512}, "check"}};  // the same on one rank
 }
 
 struct Step {
@@ -91,18 +93,20 @@ class Layer {
     forward("out", h, q, mixed);
     residual(), normed();
     if (experts_ > 0) {
-      forward("router", experts_, h, x);
-      gather(x, t);
-      each_expert(Product::forward, 2 * ffn_, h, routed), activate();
-      each_expert(Product::forward, h, ffn_, act);
-      gather(routed, mlp_rows), combine(routed);
+      const Routes routes = routed_by(x);
+      gather(x, routes);
+      up_and_activation(routed, routes);
+      experts(Product::forward, h, ffn_, act, routes);
+      sum(routed, routes);
       residual();
-      gather(dy, t);
-      each_expert(Product::dgrad, h, ffn_, drouted), each_expert(Product::wgrad, h, ffn_, drouted, act);
-      activate_back();
-      each_expert(Product::dgrad, 2 * ffn_, h, dgate_up);
-      each_expert(Product::wgrad, 2 * ffn_, h, dgate_up, routed);
-      gather(drouted, mlp_rows), combine(drouted);
+      gather(dy, routes);
+      experts(Product::dgrad, h, ffn_, drouted, routes);
+      experts(Product::wgrad, h, ffn_, drouted, routes, act);
+      routed_activation_back(gate_up, act, routes);
+      experts(Product::dgrad, 2 * ffn_, h, dgate_up, routes);
+      experts(Product::wgrad, 2 * ffn_, h, dgate_up, routes, routed);
+      sum(drouted, routes);
+      route_back(routes);
       backward("router", experts_, h, dy, x);
     } else {
       forward("up", 2 * ffn_, h, x), activate();
@@ -147,51 +151,87 @@ class Layer {
     product("gemm_wgrad_fp32", {Product::wgrad, tokens_, n, k, Into::fp32_sum},
             {dy, x, values(2 * n * k, 0)});
   }
-  // Rows of all experts lie side by side. wgrad: left is dy, right is x; else `right` is made here.
-  void each_expert(Product product, std::int64_t n, std::int64_t k, const void* left,
-                   const void* right = nullptr) {
-    const bool wgrad = product == Product::wgrad, dgrad = product == Product::dgrad;
-    const auto gemm = std::make_shared<Gemm>(
-        bench_.blas, GemmCall{product, rows_, n, k, wgrad ? Into::fp32_sum : Into::bf16});
-    void* weights = wgrad ? values(2 * experts_ * n * k, 0) : values(experts_ * n * k, 0.02f);
-    const auto at = [](const void* start, std::int64_t element) {
-      return static_cast<const std::byte*>(start) + 2 * element;
-    };
-    const std::int64_t experts = experts_, rows = rows_;
-    add(wgrad   ? "looped_gemm_wgrad_fp32"
-        : dgrad ? "looped_gemm_dgrad"
-                : "looped_gemm",
-        {experts, rows, n, k}, [=, this] {
-          for (std::int64_t e = 0; e < experts; ++e) {
-            const void* l = at(left, e * rows * (product == Product::forward ? k : n));
-            if (wgrad)
-              gemm->run({l, at(right, e * rows * k), static_cast<float*>(weights) + e * n * k});
-            else
-              gemm->run({l, at(weights, e * n * k), sink_});
-          }
-        });
-  }
-  // Tokens to the rows of their experts, or those rows back into the order of tokens: from so many rows.
-  void gather(const void* from, std::int64_t below) {
-    const std::int64_t all = experts_ * rows_;
-    std::vector<std::int32_t> mixed(static_cast<std::size_t>(all));
+  // Routes of all tokens: every expert has as many, and a token's go to different ones.
+  struct Routes {
+    RouterSize size;
+    RouterChoice choice;  // what the router chooses
+    RouteOrder order;
+    float* gradients;  // of the sorted rows' factors
+    GroupedRows rows;
+  };
+  Routes routed_by(const void* x) {
+    forward("router", experts_, hidden_, x);
+    const std::int64_t top_k = experts_ * rows_ / tokens_, all = experts_ * rows_;
+    const auto made = [&](std::int64_t count) { return values(2 * count); };  // of 4 bytes
+    const auto ints = [&](std::int64_t count) { return static_cast<std::int32_t*>(made(count)); };
+    const auto floats = [&](std::int64_t count) { return static_cast<float*>(made(count)); };
+    Routes r{{tokens_, experts_, top_k, true},
+             {floats(tokens_ * experts_), ints(all), floats(all)},
+             {static_cast<std::int64_t*>(made(2 * experts_)), ints(all), ints(all), ints(all), floats(all)},
+             floats(all),
+             {}};
+    r.rows = {r.order.counts, experts_, experts_, all};
+    std::vector<std::int32_t> alike(static_cast<std::size_t>(all));
     for (std::int64_t i = 0; i < all; ++i)
-      mixed[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(i * 7919 % below);
-    auto* index = static_cast<std::int32_t*>(values(2 * all));
-    to_device(mixed.data(), index, 4 * all, stream());
+      alike[static_cast<std::size_t>(i)] = static_cast<std::int32_t>((i / top_k * 7 + i % top_k) % experts_);
+    std::int32_t* chosen = ints(all);
+    to_device(alike.data(), chosen, 4 * all, stream());
+    const RouterChoice even{r.choice.probabilities, chosen, r.choice.weights};
+    const void* logits = values(tokens_ * experts_);
+    add("router", {tokens_ * experts_ * 6 + 8 * all, tokens_, experts_},
+        [=, this] { router_forward(r.size, logits, r.choice, stream()); });
+    add("order_routes", {24 * all, all, experts_},
+        [=, this] { order_routes(r.size, even, r.order, stream()); });
+    router_forward(r.size, logits, r.choice, stream());  // later operators read both from the start
+    order_routes(r.size, even, r.order, stream());
     synchronise();
-    add("gather", {4 * all * hidden_, all, hidden_}, [=, this] {
-      gather_rows({all, hidden_}, index, from, sink_, stream());
+    return r;
+  }
+  void route_back(const Routes& r) {
+    float* dweights = static_cast<float*>(values(2 * r.rows.total));
+    add("gather_fp32", {12 * r.rows.total, r.rows.total, 1},
+        [=, this] { gather_fp32(r.rows.total, r.order.place, r.gradients, dweights, stream()); });
+    add("router.backward", {tokens_ * experts_ * 6 + 12 * r.rows.total, tokens_, experts_}, [=, this] {
+      router_backward(r.size, r.choice, dweights, {nullptr, 0, nullptr}, sink_, stream());
     });
   }
-  // The rows of a token are added up.
-  void combine(const void* rows) {
-    for (std::int64_t i = 1; i < experts_ * rows_ / tokens_; ++i) {
-      add("add", {6 * tokens_ * hidden_, tokens_, hidden_}, [=, this] {
-        const void* of_this = static_cast<const std::byte*>(rows) + 2 * i * tokens_ * hidden_;
-        gpu::add(rows, of_this, sink_, tokens_ * hidden_, stream());
-      });
-    }
+  void up_and_activation(const void* x, const Routes& r) {
+    void* weights = values(experts_ * 2 * ffn_ * hidden_, 0.02f);
+    void* gate_up = values(2 * r.rows.total * ffn_);
+    add("grouped_swiglu", {experts_, rows_, 2 * ffn_, hidden_}, [=, this] {
+      grouped_swiglu({ffn_, hidden_}, r.rows, x, weights, {r.order.factor, gate_up, sink_}, stream());
+    });
+  }
+  void routed_activation_back(const void* gate_up, const void* dact, const Routes& r) {
+    add("swiglu.backward", {10 * r.rows.total * ffn_, r.rows.total, ffn_}, [=, this] {
+      routed_swiglu_backward({r.rows.total, ffn_}, {gate_up, dact, r.order.factor, sink_, r.gradients},
+                             stream());
+    });
+  }
+  // wgrad: left is dy, right is x; else `right` is made here.
+  void experts(Product product, std::int64_t n, std::int64_t k, const void* left, const Routes& r,
+               const void* right = nullptr) {
+    const bool wgrad = product == Product::wgrad, dgrad = product == Product::dgrad;
+    void* weights = wgrad ? values(2 * experts_ * n * k, 0) : values(experts_ * n * k, 0.02f);
+    const GroupedShape shape{n, k};
+    add(wgrad   ? "grouped_gemm_wgrad_fp32"
+        : dgrad ? "grouped_gemm_dgrad"
+                : "grouped_gemm",
+        {experts_, rows_, n, k}, [=, this] {
+          if (wgrad) return grouped_wgrad(shape, r.rows, left, right, static_cast<float*>(weights), stream());
+          dgrad ? grouped_dgrad(shape, r.rows, left, weights, sink_, stream())
+                : grouped_forward(shape, r.rows, left, weights, sink_, stream());
+        });
+  }
+  void gather(const void* from, const Routes& r) {
+    add("gather", {4 * r.rows.total * hidden_, r.rows.total, hidden_}, [=, this] {
+      gather_rows({r.rows.total, hidden_}, r.order.token, from, sink_, stream());
+    });
+  }
+  void sum(const void* rows, const Routes& r) {
+    add("sum_routes", {2 * (r.rows.total + tokens_) * hidden_, tokens_, hidden_}, [=, this] {
+      sum_routes({tokens_, r.size.top_k, hidden_}, r.order.place, rows, sink_, stream());
+    });
   }
   void attend(const AttentionPointers& at, bool back) {
     const auto kernel =

@@ -48,8 +48,8 @@ struct Probe {
   std::vector<Case> (*cases)(const Launch& launch);
   std::vector<LogRow> (*measure)(Bench& bench, const Case& one);
 };
-extern const Probe kGemm, kGroupedGemm, kAttention, kElementwise, kCopies, kLaunches, kLayer, kExchanges,
-    kBeside, kHandover;
+extern const Probe kGemm, kGroupedGemm, kGroupedProducts, kAttention, kElementwise, kCopies, kLaunches,
+    kLayer, kExchanges, kBeside, kHandover;
 
 // Enqueues one execution; `turn` counts up, so that operands rotate.
 using Run = std::function<void(std::int64_t turn)>;

@@ -7,8 +7,9 @@ namespace tw::gpu {
 
 // In the order of measuring: short and certain first.
 std::span<const Probe* const> all_probes() {
-  static const Probe* const table[] = {&kLaunches, &kCopies,    &kExchanges,   &kBeside, &kHandover,
-                                       &kGemm,     &kAttention, &kElementwise, &kLayer,  &kGroupedGemm};
+  static const Probe* const table[] = {&kLaunches,        &kCopies, &kExchanges,  &kBeside,
+                                       &kHandover,        &kGemm,   &kAttention,  &kElementwise,
+                                       &kGroupedProducts, &kLayer,  &kGroupedGemm};
   return table;
 }
 

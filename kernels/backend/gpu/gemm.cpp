@@ -91,7 +91,7 @@ Gemm::Gemm(const Blas& blas, const GemmCall& call) {
   const bool cast = call.operands == Operands::e4m3;
   plan_ = std::make_unique<Plan>(blas.state(), shape, cast ? CUDA_R_8F_E4M3 : CUDA_R_16BF,
                                  call.into == Into::bf16 ? CUDA_R_16BF : CUDA_R_32F);
-  plan_->beta = call.into == Into::bf16 ? 0 : 1;
+  plan_->beta = call.into == Into::fp32_sum ? 1 : 0;
   plan_->set(CUBLASLT_MATMUL_DESC_TRANSA, shape.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
   plan_->set(CUBLASLT_MATMUL_DESC_TRANSB, shape.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
   if (cast) {

@@ -17,7 +17,6 @@ enum class Product : std::uint8_t {
   dgrad,    // dx[m,k] = dy[m,n] w[n,k]
   wgrad     // dw[n,k] = dy[m,n]^T x[m,k]; m, n, k are always the forward's
 };
-enum class Into : std::uint8_t { bf16, fp32_sum };  // fp32_sum: added to an fp32 buffer
 enum class Operands : std::uint8_t { bf16, e4m3 };
 
 struct GemmCall {
