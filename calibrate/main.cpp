@@ -10,6 +10,7 @@
 #include "calibrate/fit/fit.hpp"
 #include "calibrate/measure/command_line.hpp"
 #include "calibrate/probes/machine.hpp"
+#include "calibrate/probes/quick.hpp"
 #include "calibrate/probes/training_ops.hpp"
 #include "kernels/backend/cpu/mpi.hpp"
 #include "topology/check.hpp"
@@ -23,7 +24,7 @@ using namespace tw;
 struct Options {
   std::string device = "cpu", out = "local-cpu.json", cluster = "local-cpu", base, date;
   double seconds = 30;  // of exchanges, and of operators, at most
-  bool quiet = false;
+  bool quiet = false, quick = false;
 };
 
 // Rows beside the calibration, written after each part: an interrupted run goes on where it was. The first
@@ -199,9 +200,16 @@ std::optional<Options> parse(int argc, char** argv, bool speaks) {
   app.add_option("--date", out.date, "written into the file");
   app.add_option("--seconds", out.seconds, "at most, for exchanges and for operators each");
   app.add_flag("--quiet", out.quiet, "no progress");
+  app.add_flag("--quick", out.quick, "a few seconds' exchanges and work of each rank as one line; no file");
   if (!understood(app, argc, argv, speaks)) return {};
   if (out.device != "cpu") throw InputError("command line", "--device", "must be cpu");
   return out;
+}
+
+void print_quick(const cpu::MpiProcess& process) {
+  constexpr double kSeconds = 2;
+  const QuickRows rows = quick_rows(*cpu::mpi_messages(), process.size(), kSeconds);
+  if (process.rank() == Rank(0)) fmt::print("{}\n", to_json(rows).dump(-1));
 }
 
 }  // namespace
@@ -211,7 +219,9 @@ int main(int argc, char** argv) {
   const cpu::MpiProcess process(argc, argv);
   constexpr int kBadInput = 2, kFailed = 4;
   try {
-    if (auto options = parse(argc, argv, process.rank() == Rank(0))) Run(process, std::move(*options)).run();
+    auto options = parse(argc, argv, process.rank() == Rank(0));
+    if (!options) return 0;
+    options->quick ? print_quick(process) : Run(process, std::move(*options)).run();
     return 0;
   } catch (const InputError& error) {  // on one rank, perhaps: the others would wait for it
     fmt::print(stderr, "trainwright-calibrate: {}\n", error.what());

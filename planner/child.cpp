@@ -73,7 +73,8 @@ std::vector<pid_t> descendants_of(pid_t root) {
     const std::string name = entry.path().filename();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
     std::ifstream in(entry.path() / "stat");
-    std::string text((std::istreambuf_iterator<char>(in)), {});
+    std::string text;
+    std::getline(in, text, '\0');  // of a process that ends meanwhile: nothing (a bare iterator would throw)
     const std::size_t after = text.rfind(')');  // the name before it may hold anything
     if (after == std::string::npos) continue;
     std::istringstream rest(text.substr(after + 1));

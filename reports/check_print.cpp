@@ -143,6 +143,7 @@ Severity CheckResult::verdict() const {
 
 Json to_json(const CheckResult& r) {
   Json out = Json::object().set("schema", kCheckSchema).set("verdict", verdict_name(r.verdict()));
+  out.set("answer", headline(r));
   out.set("launch", r.launch).set("format", r.format).set("parser_commit", r.commit);
   out.set("findings", findings_json(r.findings)).set("options", options_json(r.options));
   if (r.question) add_question(out, *r.question);

@@ -54,6 +54,7 @@ struct Fact {
 };
 constexpr Fact kFacts[] = {{"model", "model"},
                            {"cluster", "cluster"},
+                           {"launch", "launch"},
                            {"gpus", "GPUs"},
                            {"global_batch", "global batch, sequences"},
                            {"seq", "tokens per sequence"},

@@ -59,7 +59,8 @@ std::optional<Winner> of_whatif(const JsonView& result) {
 
 std::optional<Winner> winner_of(const JsonView& result) {
   const std::string kind = kind_of(result);
-  if (kind == "predict") return of_question(result, result);
+  if (kind == "predict" || (kind == "check" && result.find("step_time_s")))
+    return of_question(result, result);
   if (kind == "size") return of_size(result);
   if (kind == "whatif") return of_whatif(result);
   if (kind != "plan" || result.at("layouts").size() == 0) return std::nullopt;

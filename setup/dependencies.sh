@@ -26,6 +26,7 @@ libeigen3-dev header eigen3/Eigen/Core
 libopenmpi-dev command mpicxx
 openmpi-bin command mpirun
 libfmt-dev header fmt/core.h
+libhwloc-dev header hwloc.h
 nlohmann-json3-dev header nlohmann/json.hpp
 libgtest-dev header gtest/gtest.h
 libgmock-dev header gmock/gmock.h

@@ -9,6 +9,7 @@ namespace tw {
 
 struct Summary {
   double median = 0;  // seconds
+  double fast = 0;    // the 10th percentile: what others on the machine disturb least
   double spread = 0;  // half the distance between the 16th and the 84th percentile, over the median
   int count = 0;
 };

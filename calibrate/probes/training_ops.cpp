@@ -207,13 +207,13 @@ std::vector<RoutingRow> load_of(const std::vector<double>& deviations, const Mod
   return {{model.moe()->experts, model.moe()->top_k, n, rounded(sums[0] / sums[1])}};
 }
 
-// The first ranks' medians, averaged; what they measured under the same key.
-MeasuredOps averaged(const Samples& samples, Messages& messages, Group everyone) {
+// The ranks' medians, or fast times, averaged; what they measured under the same key.
+MeasuredOps averaged(const Samples& samples, ShapeRun::Take take, Messages& messages, Group everyone) {
   MeasuredOps out;
   for (const auto& [key, times] : samples.times()) {
     if (key.empty()) continue;
     Summary s = summary_of(times);
-    double sums[] = {s.median, s.spread};
+    double sums[] = {take == ShapeRun::Take::fast ? s.fast : s.median, s.spread};
     messages.all_reduce(everyone, sums, 2);
     const auto n = static_cast<double>(everyone.size());
     s.median = sums[0] / n, s.spread = sums[1] / n;
@@ -287,8 +287,8 @@ bool ShapeRun::known(double error) const {
   return short_of == 0;
 }
 
-MeasuredOps ShapeRun::result() const {
-  MeasuredOps out = averaged(parts_->engine.samples, messages_, everyone_);
+MeasuredOps ShapeRun::result(Take take) const {
+  MeasuredOps out = averaged(parts_->engine.samples, take, messages_, everyone_);
   out.routing = load_of(parts_->engine.deviations, parts_->program.input().model, messages_, everyone_);
   return out;
 }

@@ -26,7 +26,7 @@ std::vector<TrainingShape> training_shapes();
 std::vector<TrainingShape> exchange_shapes(std::int32_t ranks);
 
 struct MeasuredOps {
-  std::vector<KernelRow> kernels;  // means over ranks of each rank's median
+  std::vector<KernelRow> kernels;  // means over ranks of what is taken of each rank's times
   std::vector<CollectiveRow> collectives;
   std::vector<RoutingRow> routing;  // where a layout has ep
 };
@@ -43,7 +43,8 @@ class ShapeRun {
   // The medians of everything that takes 2 % of a step or more have at most this relative standard error,
   // on every rank.
   bool known(double error) const;
-  MeasuredOps result() const;
+  enum class Take { median, fast };  // of a rank's times
+  MeasuredOps result(Take take = Take::median) const;
 
  private:
   class Parts;

@@ -1,6 +1,7 @@
 // trainwright check: may this launch, or this plan, start, and is it as fast as it should be?
 #include <CLI/CLI.hpp>
 
+#include "planner/answer_files.hpp"
 #include "planner/command.hpp"
 #include "planner/options.hpp"
 #include "planner/output.hpp"
@@ -14,7 +15,8 @@ namespace {
 
 struct Options {
   preflight::CheckAsk ask;
-  std::string json, plan, place = "1", global_batch, seq, model;
+  AnswerFiles files;
+  std::string plan, place = "1", global_batch, seq, model;
   std::vector<std::string> variables;
   preflight::MeasuredAsk measured;
   std::string launcher;
@@ -63,16 +65,15 @@ CheckResult checked_plan(const Options& o) {
 }
 
 int run(Options o) {
-  check_output("--json", o.json);
+  o.files.check();
   CheckResult result = o.plan.empty() ? checked_launch(o) : checked_plan(o);
   if (o.machine) {
     if (o.plan.empty()) throw InputError("command line", "--machine", "needs --plan");
     preflight::judge_machine({o.plan, o.launcher}, result);
   }
   if (!o.measured.step.empty() || !o.measured.profile.empty()) preflight::judge_measured(o.measured, result);
-  const std::string& json = o.json;
-  if (!json.empty()) write_output("--json", json, to_json(result).dump() + "\n");
-  if (json != "-") print(to_text(result, terminal_of(1), o.ask.asked.quiet));
+  o.files.write(to_json(result));
+  if (!o.files.alone()) print(to_text(result, terminal_of(1), o.ask.asked.quiet));
   return code_of(result);
 }
 
@@ -107,13 +108,13 @@ std::function<int()> setup(CLI::App& app) {
   text_option(
       app, "--profile", o->measured.profile,
       "TRACE: of the PyTorch profiler (export_chrome_trace); its time by our terms, the largest gaps named");
-  app.add_flag(
-      "--machine", o->machine,
-      "what is really here: GPUs, what occupies them, ranks, and a short probe of each GPU and link");
+  app.add_flag("--machine", o->machine,
+               "what is really here, on every host: ranks, GPUs, NVLink, NICs, and a short probe of each GPU "
+               "and link");
   text_option(app, "--launcher", o->launcher,
               "'CMD {ranks}': starts the ranks of --machine; default: mpirun, or srun");
   app.add_flag("--no-search", o->no_search, "looks for no better layout");
-  text_option(app, "--json", o->json, "FILE: the result as JSON; - for standard output");
+  add_options(app, o->files, "FILE: the result as JSON; - for standard output");
   app.add_flag("--quiet", asked.quiet, "the verdict alone");
   app.footer(
       "Example:\n  trainwright check --launch train.sh --cluster h100-sxm:64\n"

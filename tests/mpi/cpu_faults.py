@@ -2,8 +2,8 @@
 """Faults injected at random on two CPU ranks, each of which check --machine must name; see tests/gpu/machine_faults.py.
 
 python3 tests/mpi/cpu_faults.py BIN OUT.json [TRIALS [SEED]]
-A calibration of this machine, a clean check, then: occupied cores, a slowed link (ranks that may speak over TCP alone),
-a missing core, a wrong number of ranks, a foreign calibration.
+A calibration of this machine, a clean check, then: occupied cores, a slowed link (TCP alone, through small buffers),
+a missing core (both ranks held to one), a wrong number of ranks, a foreign calibration.
 """
 import json
 import os
@@ -52,9 +52,11 @@ def trial(kind, own, foreign):
             for each in spinning:
                 each.kill(), each.wait()
     if kind == "slowed link":
-        return "a short training run", check(own, environment={"OMPI_MCA_btl": "tcp,self", "OMPI_MCA_pml": "ob1"})
+        room = str(RANDOM.choice([4096, 8192, 16384]))
+        return "slow link", check(own, environment={
+            "OMPI_MCA_btl": "tcp,self", "OMPI_MCA_pml": "ob1", "OMPI_MCA_btl_tcp_sndbuf": room, "OMPI_MCA_btl_tcp_rcvbuf": room})
     if kind == "missing core":
-        return "cores missing", check(own, before=["taskset", "-c", "0"])
+        return "cores missing", check(own, ["--launcher", "mpirun --allow-run-as-root --bind-to none -n {ranks} taskset -c 0"])
     if kind == "rank count":
         ranks = RANDOM.choice([1, 3, 4])
         return "rank count", check(own, ["--launcher", f"mpirun --allow-run-as-root --oversubscribe -n {ranks}"])

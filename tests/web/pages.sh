@@ -23,6 +23,11 @@ mixtral="--model mixtral-8x22b --cluster h100-sxm:128 --global-batch 256 --seq 4
 "$program" validate --studies --quiet --report "$folder/studies.html" > /dev/null
 "$program" validate --quiet --report "$folder/validate.html" > /dev/null
 "$program" report "$here/confirmed.json" --out "$folder/confirm.html"
+"$program" plan --model llama-3.2-1b --cluster h200-sxm:2 --global-batch 4 --seq 4096 --framework trainwright --fix zero=3 \
+  --top 1 --save "$folder/zero3.json" --quiet
+# 5: its verdict is a warning
+"$program" check --plan "$folder/zero3.json" --measured "161 ms" --profile "$here/../launch/traces/llama-1b-zero3-h200.json" \
+  --quiet --report "$folder/check.html" || [ $? -eq 5 ]
 # As make quickstart ends.
 "$program" report "$here/quickstart_plan.json" "$here/confirmed.json" "$folder/plan.json" --out "$folder/quickstart.html"
 sed 's|"mixtral-8x22b"|"<script>alert(1)</script><img src=x onerror=alert(2)>"|' "$folder/plan.json" > "$folder/hostile.json"

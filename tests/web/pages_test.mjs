@@ -18,6 +18,7 @@ const kPages = {
   'equal-step': { sections: ['economics'], charts: 1 },
   studies: { sections: ['questions'], charts: 1 },
   confirm: { sections: ['measured'], charts: 3 },
+  check: { sections: ['findings', 'time', 'memory', 'placement', 'provenance'], charts: 6 },
   validate: { sections: ['measured'], charts: 1 },
   quickstart: { sections: ['ranking', 'measured', 'time', 'memory', 'placement', 'provenance'], charts: 10 },
 };
