@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "costmodel/dispatch.hpp"
 #include "topology/check.hpp"
 
 namespace tw {
@@ -114,20 +115,8 @@ double Pricer::distinct_nodes(double nodes, double copies, double limit) {
   return limit > 0 ? std::min(distinct, limit) : distinct;
 }
 
-// Copies: each of top_k copies travels alone. Deduplicated: one copy per distinct node over the
-// network, spread inside the node over NVLink (DeepSeek-V3, arXiv 2412.19437, section 3.2.2).
 Estimate Pricer::dispatch(const DispatchWork& work, const GroupLinks& links, Dispatch how) const {
-  const double bytes = work.bytes.to_double(), ranks = links.ranks;
-  const double local = links.ranks_per_node / ranks;
-  double inside = bytes * std::max(0.0, local - 1 / ranks), outside = bytes * (1 - local);
-  if (how != Dispatch::direct && links.nodes > 1) {
-    const double nodes = links.nodes;
-    const double per_token =
-        how == Dispatch::dedup ? distinct_nodes(nodes, work.copies, work.nodes_limit) : work.copies;
-    outside = bytes / work.copies * per_token * (nodes - 1) / nodes;
-    inside = bytes * (1 - 1.0 / links.ranks_per_node);
-  }
-  return machine_.calibration->all_to_all(links, inside, outside);
+  return dispatch_time(*machine_.calibration, links, dispatch_bytes(work, links, how), how);
 }
 
 Estimate Pricer::kernel(const Op& op) {

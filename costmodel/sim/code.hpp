@@ -38,6 +38,8 @@ struct SimOp {
   std::int16_t to = -1;       // stage, of a message
   Term term = Term::gemm;
   bool listed = false;                    // an operation of a unit's list
+  bool routed = false;                    // works on the rows that a rank's experts get
+  std::int8_t piece = 0, pieces = 1;      // of an operation that is run in parts
   SmallList<std::int8_t, 4> groups = {};  // kinds of groups that meet before it starts, one after another
   SmallList<Cargo, 4> cargo = {};         // over each of them; of a message: its own
   std::int64_t bytes() const {            // that a member puts in
@@ -68,6 +70,10 @@ struct SimPrices {
   // whose own loss is not known.
   double standstill = 0, per_step = 0, slowdown = 1;
   std::function<double(std::int32_t stage, std::int32_t unit, bool backward)> copies;
+  // Whether an operation works on the rows that its rank's experts get, and its seconds for 1/pieces of them;
+  // empty: not asked for.
+  std::function<bool(const Step& step, std::int32_t stage)> routed;
+  std::function<double(const Step& step, std::int32_t stage, std::int32_t pieces)> piece;
   bool gathers_every = false, reduces_every = false;
   double backward_gathers = 1;  // of a layer, where nothing hides them
 };
@@ -89,7 +95,8 @@ struct CodeInput {
   SimRules rules = SimRules::framework;
   const SimPrices* prices = nullptr;
   GroupsOf groups;
-  CarriedBy carried;  // empty: nothing is counted
+  CarriedBy carried;        // empty: nothing is counted
+  std::int32_t pieces = 1;  // that an exchange of routed tokens and the experts beside it are cut into
 };
 std::vector<StageCode> sim_code(const CodeInput& input);
 

@@ -97,33 +97,47 @@ void StageWriter::emit(const Step& step, Flow& flow) {
   }
 }
 
+void StageWriter::enter(const Step& step, Flow& flow) {
+  if (!enters(step, flow)) return;
+  end_unit(flow);
+  flow.unit = step.unit, flow.backward = step.backward;
+  flow.done.assign(list_of(step).size(), {});
+}
+
 void StageWriter::framework_op(const Step& step, Flow& flow) {
+  if (index(step) < flow.written) return;
+  if (const std::size_t end = routed_end(step); end > 0) return in_pieces(step, end, flow);
   const PricedOp& priced = *prices_.of(step, stage_).op;
   const Need need = needs(step, priced, flow);
-  if (enters(step, flow)) {
-    end_unit(flow);
-    flow.unit = step.unit, flow.backward = step.backward;
-    flow.done.assign(list_of(step).size(), {});
-  }
-  Need& done = flow.done[static_cast<std::size_t>(step.op)];
+  enter(step, flow);
   if (priced.synchronises && priced.beside) return;
+  const Need own = write_op(step, priced, need, flow);
+  // The compute that it runs under is another micro-batch's: nothing of its own waits for it.
+  if (priced.beside) beside_.add(own);
+  ended(step, priced.beside ? need : own, flow);
+}
+
+Need StageWriter::write_op(const Step& step, const PricedOp& priced, const Need& need, Flow& flow,
+                           std::int32_t piece, std::int32_t pieces) {
   host_ += priced.synchronises ? 0 : ticks(priced.host);
-  SimOp op{.work = ticks(priced.seconds), .step = index(step), .term = priced.term};
-  op.listed = true;
+  const double seconds = pieces > 1 ? prices_.piece(step, stage_, pieces) : priced.seconds;
+  SimOp op{.work = ticks(seconds), .step = index(step), .term = priced.term};
+  op.listed = piece == 0;
+  op.routed = prices_.routed && prices_.routed(step, stage_);
+  op.piece = static_cast<std::int8_t>(piece), op.pieces = static_cast<std::int8_t>(pieces);
   op.yields = priced.yields < 1 ? parts(static_cast<double>(priced.yields)) : kFull;
   if (priced.stream != Stream::compute) op.lost = loss_of(priced, step);
   op.groups = in_.groups(step, stage_);
   const Lane lane = lane_of(priced);
-  // The compute that it runs under is another micro-batch's, and so is what it waits for: only the links of
-  // the slot bound it.
+  // Only the links of the slot bound what runs under other compute.
   const Need own = push(lane, op, priced.beside ? slot_began_ : need);
   if (priced.synchronises) ++segment_, host_ = 0;
   if (lane == Lane::compute) flow.first = false, blocked_ = {};
-  done = own;
-  if (priced.beside) {
-    done = need;
-    beside_.add(own);
-  }
+  return own;
+}
+
+void StageWriter::ended(const Step& step, const Need& done, Flow& flow) const {
+  flow.done[static_cast<std::size_t>(step.op)] = done;
   const LayerWork& work = *units_[static_cast<std::size_t>(step.unit)].work;
   if (step.op == (step.backward ? work.backward_output : work.forward_output)) flow.output = done;
 }

@@ -5,6 +5,7 @@
 
 #include "costmodel/program/routing.hpp"
 #include "costmodel/sim/cargo.hpp"
+#include "costmodel/sim/routed_prices.hpp"
 
 namespace tw {
 namespace {
@@ -37,13 +38,21 @@ SimulatedStep simulate(const StepContext& context, const Chain& chain, const Rou
                      false};
   SimulatedStep out;
   out.program = std::make_unique<Program>(std::move(input));
-  const SimPrices prices = framework_prices(*out.program, context, chain);
+  SimPrices prices = framework_prices(*out.program, context, chain);
+  RoutedPrices routed(*out.program, context, chain, routing, prices);
+  if (settings.pieces > 1) {
+    prices.routed = [&](const Step& step, std::int32_t stage) { return routed.routed(step, stage); };
+    prices.piece = [&](const Step& step, std::int32_t stage, std::int32_t pieces) {
+      return routed.seconds(step, stage, 1.0 / pieces);
+    };
+  }
   SimGroups groups(*out.program, SimRules::framework);
   CodeInput code{out.program.get(),
                  SimRules::framework,
                  &prices,
                  [&](const Step& step, std::int32_t stage) { return groups.of(step, stage); },
-                 {}};
+                 {},
+                 settings.pieces};
   if (settings.contention || settings.timeline) code.carried = cargo_of(*out.program, groups, context);
   out.code = sim_code(code);
   const bool unfold = settings.unfold || settings.jitter > 0;

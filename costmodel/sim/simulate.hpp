@@ -16,6 +16,7 @@ struct SimSettings {
   std::vector<double> slow;  // by rank, of its compute; empty: none
   double jitter = 0;         // relative standard deviation of each computation's time
   std::uint64_t seed = 1;
+  std::int32_t pieces = 1;  // of routed tokens: a piece travels while the experts work on the one before
   bool timeline = false;
 };
 

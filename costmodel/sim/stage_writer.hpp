@@ -104,6 +104,7 @@ class StageWriter {
     bool first = true;       // nothing of the slot has been computed
     bool stood = false;      // still with its neighbour
     std::int32_t gathers = 0;
+    std::int32_t written = 0;  // steps before this one are: some are written together
   };
 
   std::int32_t count(Lane lane) const {
@@ -134,6 +135,7 @@ class StageWriter {
       const Step& step = steps_[static_cast<std::size_t>(op.step)];
       for (const std::int8_t kind : op.groups) op.cargo.push_back(in_.carried(step, stage_, kind));
       if (op.to >= 0) op.cargo.push_back(in_.carried(step, stage_, -1));
+      for (Cargo& cargo : op.cargo) cargo.bytes /= op.pieces;
     }
     estimate(lane, op);
     code_.lanes[static_cast<std::size_t>(lane)].push_back(op);
@@ -169,6 +171,13 @@ class StageWriter {
   Need needs(const Step& step, const PricedOp& op, const Flow& flow) const;
   void emit(const Step& step, Flow& flow);
   void framework_op(const Step& step, Flow& flow);
+  void enter(const Step& step, Flow& flow);
+  Need write_op(const Step& step, const PricedOp& priced, const Need& need, Flow& flow,
+                std::int32_t piece = 0, std::int32_t pieces = 1);
+  void ended(const Step& step, const Need& done, Flow& flow) const;
+  // --- routed tokens in pieces: code_pieces.cpp ---
+  std::size_t routed_end(const Step& step) const;
+  void in_pieces(const Step& step, std::size_t end, Flow& flow);
   std::int32_t loss_of(const PricedOp& op, const Step& step);
   void end_unit(Flow& flow, bool weights = false);
   void stand(Flow& flow);

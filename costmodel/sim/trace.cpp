@@ -48,7 +48,8 @@ class Writer {
     if (op.step < 0) return out_.slice(track, name_of(op.term), name_of(op.term), begin, end);
     const auto s = static_cast<std::int32_t>(stage);
     const Step& step = step_.program->steps(s)[static_cast<std::size_t>(op.step)];
-    const std::string name = to_string(step, step_.program->units(s));
+    std::string name = to_string(step, step_.program->units(s));
+    if (op.pieces > 1) name += fmt::format(" ({} of {})", op.piece + 1, op.pieces);
     if (op.bytes() == 0) return out_.slice(track, name, name_of(op.term), begin, end);
     Json about = Json::object();
     about.set("bytes", op.bytes());

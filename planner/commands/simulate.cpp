@@ -21,10 +21,11 @@ namespace tw {
 namespace {
 
 constexpr double kMostSlow = 1000, kMostJitter = 1;
+constexpr std::int64_t kMostPieces = 8;
 
 struct Options {
   Asked asked;
-  std::string layout, plan, place = "1", trace, slow, jitter, seed = "1";
+  std::string layout, plan, place = "1", trace, slow, jitter, seed = "1", pieces = "1";
   bool unfold = false, no_contention = false;
 };
 
@@ -73,6 +74,7 @@ SimSettings settings_of(const Options& o, std::int32_t ranks) {
   out.slow = slow_ranks(o.slow, ranks);
   if (!o.jitter.empty()) out.jitter = decimal("--jitter", o.jitter, 0, kMostJitter);
   constexpr std::int64_t kMostSeed = std::int64_t{1} << 53;
+  out.pieces = static_cast<std::int32_t>(whole_number("--a2a-chunks", o.pieces, 1, kMostPieces));
   out.seed = static_cast<std::uint64_t>(whole_number("--seed", o.seed, 0, kMostSeed));
   return out;
 }
@@ -110,6 +112,9 @@ std::function<int()> setup(CLI::App& app) {
   app.add_flag("--unfold", o->unfold, "play every rank; else ranks that cannot differ are played once");
   app.add_flag("--no-contention", o->no_contention,
                "exchanges take what they take alone, whatever shares their links");
+  text_option(
+      app, "--a2a-chunks", o->pieces,
+      "1 to 8: routed tokens travel in so many pieces, each while the experts work on the one before");
   text_option(app, "--slow", o->slow, "RANK:FACTOR,...: compute of these ranks takes so much longer");
   text_option(app, "--jitter", o->jitter,
               "relative standard deviation of each computation's time (plays every rank)");

@@ -57,7 +57,7 @@ TEST(Dispatch, DistinctNodes) {
 
 // 16 ranks on two nodes of 8, 4096 tokens of 8 copies of 1024 bytes. Direct: a copy goes to one of 16 ranks
 // alike: 7/16 stay inside the node, 8/16 leave. Deduplicated: 2(1 - 2^-8) distinct nodes a token, half of
-// them the other one; inside, every copy moves on to one of 8 ranks: 7/8.
+// them the other one, in one message to it; inside, every copy moves on to one of 8 ranks: 7/8.
 TEST(Dispatch, BytesByDispatcher) {
   const test::Setup setup(test::small_model({.experts = 16, .top_k = 8}), test::h100(16), test::megatron(),
                           16, 4096);
@@ -74,7 +74,17 @@ TEST(Dispatch, BytesByDispatcher) {
               1e-12);
   pricer.set(Dispatch::dedup, Precision::bf16);
   const double left = 4096.0 * 1024 * 2 * (1 - 1.0 / 256) / 2;
-  EXPECT_NEAR(pricer.price(op, links).seconds, k.all_to_all(links.ep, bytes * 7 / 8, left).time.value, 1e-12);
+  GroupLinks node = links.ep, place = links.ep;
+  node.ranks = 8, node.nodes = 1, place.ranks = 2, place.ranks_per_node = 1;
+  const double inside = k.all_to_all(node, bytes * 7 / 8, 0).time.value;
+  const double deduplicated = k.all_to_all(place, 0, left).time.value;
+  EXPECT_NEAR(pricer.price(op, links).seconds, std::max(inside, deduplicated), 1e-12);
+  // By rails all copies leave, under the forwarding; node first, one after the other.
+  const double outside = k.all_to_all(place, 0, bytes / 2).time.value;
+  pricer.set(Dispatch::rail, Precision::bf16);
+  EXPECT_NEAR(pricer.price(op, links).seconds, std::max(inside, outside), 1e-12);
+  pricer.set(Dispatch::two_level, Precision::bf16);
+  EXPECT_NEAR(pricer.price(op, links).seconds, inside + outside, 1e-12);
 }
 
 }  // namespace
