@@ -176,13 +176,29 @@ class Step {
       } else {
         t.backward += layers * state.b.seconds;
       }
-      // DualPipe runs the dispatch of one direction under the compute of the other.
-      if (pairs) t.hidden += layers * double{state.f.terms[Term::ep] + pass.b.terms[Term::ep]};
+      if (pairs) t.hidden += layers * hidden_in_pair(pass, state);
     });
     t.forward += still_.send + still_.host, t.backward += still_.send + still_.host;
     // The first layer's parameters are gathered before anything can hide them.
     if (prefetches()) t.forward += c_.state->kinds.front().gather;
     return t;
+  }
+
+  // DualPipe runs the dispatch of one direction under the compute of the other, as far as there is compute: a
+  // forward and a whole backward of a layer take the longer of all their compute and all their dispatch.
+  static double hidden_in_pair(const KindPass& pass, const KindState& state) {
+    const double waited = double{state.f.terms[Term::ep] + state.b.terms[Term::ep]};
+    const double compute = state.f.seconds + state.b.seconds - waited;
+    return waited - std::max(0.0, dispatch_of(pass) - compute);
+  }
+  // Seconds that expert dispatch keeps the busier of its links, of a forward and a backward.
+  static double dispatch_of(const KindPass& pass) {
+    std::array<double, 2> tiers{};
+    for (const PricedList* list : {&pass.forward, &pass.backward}) {
+      for (const PricedOp& op : list->ops)
+        if (op.term == Term::ep && op.stream != Stream::compute) tiers[op.network_tier] += op.seconds;
+    }
+    return std::max(tiers[0], tiers[1]);
   }
 
   // Calls add(stage, chunk, share) for every chunk that every stage holds; with two copies of the

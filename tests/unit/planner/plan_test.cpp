@@ -228,6 +228,25 @@ TEST(Space, FixedKeysGoBeyondTheLimits) {
   EXPECT_GT(ring, 0);
 }
 
+// 64 experts' ranks on eight nodes, messages sent directly: more dispatch than compute. Whatever hides under
+// what, the step is as long as its links are busy.
+TEST(Plan, APairOfDualpipeHidesNoMoreDispatchThanItComputes) {
+  const Inputs inputs = inputs_of("deepseek-v3", "h800:2048", 15360, 4096, "deepseek-v3");
+  const Problem problem(inputs, inputs.cluster.gpus);
+  Evaluator evaluator(problem.job, problem.machine, inputs.settings);
+  for (const char* way : {"direct", "dedup"}) {
+    const Layout layout = parse_layout(
+        std::string("pp=16,dp=128,ep=64,zero=1,recompute=norm+moe_act+mla_up,schedule=dualpipe,a2a=") + way,
+        2048);
+    const Prediction p = predict(evaluator, layout);
+    const auto ep = std::find_if(p.terms.begin(), p.terms.end(),
+                                 [](const TermPrediction& each) { return each.term == Term::ep; });
+    ASSERT_NE(ep, p.terms.end());
+    EXPECT_GT(p.cost.step_seconds, ep->seconds) << way;
+    EXPECT_LT(ep->exposed, ep->seconds) << way;
+  }
+}
+
 TEST(Space, HoldsWhatTheFrameworkRuns) {
   for (const char* framework : {"megatron", "torchtitan"}) {
     const Inputs inputs = inputs_of("olmoe-1b-7b", "h100-sxm:8", 8, 2048, framework);
