@@ -6,6 +6,8 @@
 
 #include "costmodel/blocks/block.hpp"
 #include "costmodel/collectives/algorithm.hpp"
+#include "costmodel/expert_load.hpp"
+#include "costmodel/expert_placement.hpp"
 #include "costmodel/parameters.hpp"
 #include "costmodel/profile.hpp"
 #include "costmodel/schedules/schedule.hpp"
@@ -212,6 +214,9 @@ constexpr ListKind kKinds[] = {
     {"operations", "how clusters fail and restart", operations},
     {"schedules", "pipeline schedules", [] { return registry(all_schedules()); }},
     {"collectives", "algorithms of collectives", [] { return registry(all_collectives()); }},
+    {"loads", "how tokens choose experts (simulate --load)", [] { return registry(all_loads()); }},
+    {"placements", "which rank holds which experts (simulate --placement)",
+     [] { return registry(all_placements()); }},
     {"blocks", "parts of a layer that the cost model knows", [] { return registry(all_blocks()); }},
     {"families", "model architectures (model_type of a config.json)",
      [] { return registry(all_families()); }},

@@ -12,17 +12,19 @@ Traffic traffic_of(Dispatch how) {
 
 class Loader {
  public:
-  Loader(const Program& program, const SimGroups& groups, const StepContext& context)
+  Loader(const Program& program, const SimGroups& groups, const StepContext& context, bool skewed)
       : program_(program),
         groups_(groups),
         context_(context),
+        skewed_(skewed),
         layout_(program.input().layout),
         state_(state_of(*context.machine.profile, layout_.zero)) {}
 
   Cargo of(const Step& step, std::int32_t stage, std::int8_t kind) const {
     switch (step.action) {
       case Action::op:
-        return of(op_of(step, program_.units(stage)));
+        return of(op_of(step, program_.units(stage)),
+                  program_.units(stage)[static_cast<std::size_t>(step.unit)]);
       case Action::send:
         return {boundary()};
       case Action::gather:
@@ -41,7 +43,7 @@ class Loader {
   }
 
  private:
-  Cargo of(const Op& op) const {
+  Cargo of(const Op& op, const Unit& unit) const {
     if (const auto* c = std::get_if<CollectiveWork>(&op.work)) {
       const bool sum = c->kind == Collective::all_reduce, all = c->kind == Collective::all_to_all;
       const auto bytes = static_cast<std::int64_t>(op.share * op.wire * c->bytes.to_double());
@@ -49,7 +51,7 @@ class Loader {
     }
     if (const auto* d = std::get_if<DispatchWork>(&op.work))
       return {d->bytes.count, traffic_of(layout_.dispatch), static_cast<float>(d->copies),
-              static_cast<float>(d->nodes_limit)};
+              static_cast<float>(d->nodes_limit), static_cast<std::int16_t>(skewed_ ? unit.layer : -1)};
     const auto* r = std::get_if<RingWork>(&op.work);
     return r ? Cargo{r->bytes.count * r->hops, Traffic::next} : Cargo{};
   }
@@ -82,16 +84,16 @@ class Loader {
   const Program& program_;
   const SimGroups& groups_;
   const StepContext& context_;
+  bool skewed_;
   const Layout& layout_;
   const StateMechanisms& state_;
 };
 
 }  // namespace
 
-CarriedBy cargo_of(const Program& program, const SimGroups& groups, const StepContext& context) {
-  return [loader = Loader(program, groups, context)](const Step& step, std::int32_t stage, std::int8_t kind) {
-    return loader.of(step, stage, kind);
-  };
+CarriedBy cargo_of(const Program& program, const SimGroups& groups, const StepContext& context, bool skewed) {
+  return [loader = Loader(program, groups, context, skewed)](
+             const Step& step, std::int32_t stage, std::int8_t kind) { return loader.of(step, stage, kind); };
 }
 
 }  // namespace tw

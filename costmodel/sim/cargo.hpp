@@ -8,7 +8,7 @@
 
 namespace tw {
 
-// All must outlive what is returned.
-CarriedBy cargo_of(const Program& program, const SimGroups& groups, const StepContext& context);
+// All must outlive what is returned. skewed: routed tokens of a layer follow the matrix of its number.
+CarriedBy cargo_of(const Program& program, const SimGroups& groups, const StepContext& context, bool skewed);
 
 }  // namespace tw

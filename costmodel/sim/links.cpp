@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "topology/fabric_graph.hpp"
+#include "topology/check.hpp"
 
 namespace tw {
 namespace {
@@ -13,47 +13,102 @@ std::size_t at(std::int32_t index) {
   return static_cast<std::size_t>(index);
 }
 
+double port(const EdgeRates& rates, std::int32_t rank) {
+  return std::max(rates.gpu_nvlink[at(rank)], rates.gpu_host[at(rank)]);
+}
+
 }  // namespace
 
-SimLinks::SimLinks(const Cluster& cluster, const Program& program, std::span<const SimGroupKind> kinds)
-    : cluster_(cluster), program_(program), kinds_(kinds) {
-  const EdgeRates rates = FabricGraph(cluster).rates();
-  for (std::size_t i = 0; i < rates.gpu_nvlink.size(); ++i)
-    port_.push_back(std::max(rates.gpu_nvlink[i], rates.gpu_host[i]));
-  nic_ = rates.nic, uplink_ = rates.uplink;
+std::vector<Place> places_of(const Cluster& cluster, std::int32_t ranks) {
+  std::vector<Place> out;
   const std::int32_t each = cluster.gpus_per_node(), nics = cluster.node.nics;
-  std::map<std::int32_t, std::vector<Rank>> of_nic, of_leaf;
-  for (std::int32_t rank = 0; rank < program.grid().ranks(); ++rank) {
+  for (std::int32_t rank = 0; rank < ranks; ++rank) {
     const std::int32_t node = rank / each, pod = node / cluster.network.nodes_per_pod;
     const std::int32_t own = cluster.node.nic_of(rank % each), nic = node * nics + own;
     const std::int32_t leaf = pod * cluster.leaves_per_pod() + (cluster.network.rails ? own : 0);
-    places_.push_back({node, nic, leaf, pod});
-    of_nic[nic].push_back(Rank(rank)), of_leaf[leaf].push_back(Rank(rank));
+    out.push_back({node, nic, leaf, pod});
+  }
+  return out;
+}
+
+SimLinks::SimLinks(const Cluster& cluster, const Program& program, std::span<const SimGroupKind> kinds,
+                   const std::vector<Fault>& faults, std::span<const SendMatrix> matrices)
+    : cluster_(cluster),
+      program_(program),
+      kinds_(kinds),
+      places_(places_of(cluster, program.grid().ranks())),
+      healthy_(FabricGraph(cluster).rates()),
+      now_(healthy_),
+      faulty_(!faults.empty()),
+      matrices_(matrices) {
+  if (faulty_) {
+    Cluster broken = cluster;
+    broken.faults.value.insert(broken.faults.value.end(), faults.begin(), faults.end());
+    now_ = FabricGraph(resized(broken, cluster.gpus)).rates();
   }
   if (cluster.nodes() == 1) return;
+  std::map<std::int32_t, std::vector<Rank>> of_nic, of_leaf;
+  for (std::int32_t rank = 0; rank < program.grid().ranks(); ++rank) {
+    for (const std::int32_t nic : nics_of(rank)) of_nic[nic].push_back(Rank(rank));
+    of_leaf[places_[at(rank)].leaf].push_back(Rank(rank));
+  }
   for (auto& [nic, ranks] : of_nic) neighbours_.push_back(ranks);
-  if (!uplink_.empty())
+  if (!now_.uplink.empty())
     for (auto& [leaf, ranks] : of_leaf) neighbours_.push_back(ranks);
+}
+
+std::vector<std::int32_t> SimLinks::nics_of(std::int32_t rank) const {
+  const Place& place = places_[at(rank)];
+  if (!faulty_ || now_.nic[at(place.nic)] > 0) return {place.nic};
+  std::vector<std::int32_t> left;
+  for (std::int32_t nic = place.node * cluster_.node.nics; nic < (place.node + 1) * cluster_.node.nics; ++nic)
+    if (now_.nic[at(nic)] > 0) left.push_back(nic);
+  TW_CHECK(!left.empty());  // a node that is cut off is refused before
+  return left;
+}
+
+std::vector<std::int64_t> SimLinks::colours() const {
+  if (!faulty_) return {};
+  std::map<std::vector<double>, std::int64_t> known;
+  std::vector<std::int64_t> out;
+  for (std::int32_t rank = 0; rank < program_.grid().ranks(); ++rank) {
+    const Place& place = places_[at(rank)];
+    std::vector<double> rates{port(now_, rank), now_.nic.empty() ? 0 : now_.nic[at(place.nic)]};
+    if (!now_.uplink.empty()) rates.push_back(now_.uplink[at(place.leaf)]);
+    out.push_back(known.try_emplace(rates, static_cast<std::int64_t>(known.size())).first->second);
+  }
+  return out;
 }
 
 void SimLinks::add_links(Rank rank) {
   const Place& place = places_[at(rank.value())];
-  const auto add = [&](std::string name, SimLink::Tier tier, double rate, auto&& through) {
+  const auto add = [&](std::string name, SimLink::Tier tier, double rate, double healthy, auto&& through) {
     const auto [found, made] = known_links_.try_emplace(name, links_.size());
-    if (!made || rate <= 0) return;
-    SimLink link{std::move(name), tier, rate, {}};
-    for (std::int32_t r = 0; r < program_.grid().ranks(); ++r)
-      if (through(places_[at(r)], Rank(r))) link.ranks.push_back(Rank(r));
+    if (!made || healthy <= 0) return;
+    if (rate <= 0) throw InputError("command line", "--lost-link", "there is no way around the " + name);
+    SimLink link{std::move(name), tier, rate, healthy, false, {}};
+    for (std::int32_t r = 0; r < program_.grid().ranks(); ++r) {
+      if (!through(places_[at(r)], Rank(r))) continue;
+      link.ranks.push_back(Rank(r));
+      link.rerouted = link.rerouted || (tier == SimLink::Tier::nic && nics_of(r).size() > 1);
+    }
     links_.push_back(std::move(link));
   };
-  add(fmt::format("port of GPU {}", rank.value()), SimLink::Tier::port, port_[at(rank.value())],
-      [&](const Place&, Rank r) { return r == rank; });
+  add(fmt::format("port of GPU {}", rank.value()), SimLink::Tier::port, port(now_, rank.value()),
+      port(healthy_, rank.value()), [&](const Place&, Rank r) { return r == rank; });
   if (cluster_.nodes() == 1) return;
-  add(fmt::format("NIC {} of node {}", place.nic % cluster_.node.nics, place.node), SimLink::Tier::nic,
-      nic_[at(place.nic)], [&](const Place& other, Rank) { return other.nic == place.nic; });
-  if (uplink_.empty()) return;
-  add(fmt::format("uplinks of leaf {}", place.leaf), SimLink::Tier::uplink, uplink_[at(place.leaf)],
-      [&](const Place& other, Rank) { return other.leaf == place.leaf; });
+  for (const std::int32_t nic : nics_of(rank.value())) {
+    const auto through = [&](const Place& other, Rank r) {
+      if (other.node != place.node) return false;
+      const std::vector<std::int32_t> nics = nics_of(r.value());
+      return std::find(nics.begin(), nics.end(), nic) != nics.end();
+    };
+    add(fmt::format("NIC {} of node {}", nic % cluster_.node.nics, place.node), SimLink::Tier::nic,
+        now_.nic[at(nic)], healthy_.nic[at(nic)], through);
+  }
+  if (now_.uplink.empty()) return;
+  add(fmt::format("uplinks of leaf {}", place.leaf), SimLink::Tier::uplink, now_.uplink[at(place.leaf)],
+      healthy_.uplink[at(place.leaf)], [&](const Place& other, Rank) { return other.leaf == place.leaf; });
 }
 
 void SimLinks::play(const Players& players) {
@@ -74,7 +129,7 @@ RankTraffic SimLinks::sent_by(Rank rank, const Cargo& cargo, std::int32_t kind, 
   if (made) {
     std::vector<Place> places;
     for (const Rank member : members) places.push_back(places_[at(member.value())]);
-    known->second = traffic_of(cargo, places, {});
+    known->second = traffic_of(cargo, places, cargo.matrix < 0 ? SendMatrix{} : matrices_[at(cargo.matrix)]);
   }
   const auto mine = std::find(members.begin(), members.end(), rank) - members.begin();
   return known->second[static_cast<std::size_t>(mine)];
@@ -90,16 +145,18 @@ double SimLinks::bytes_on(const SimLink& link, const SimOp& op, std::span<const 
     for (std::size_t i = 0; i < op.cargo.size(); ++i) {
       const std::int32_t kind = op.groups.empty() ? -1 : op.groups[i];
       const RankTraffic sent = sent_by(rank, op.cargo[i], kind, op.to);
-      bytes += (link.tier == SimLink::Tier::port  ? sent.inside
-                : link.tier == SimLink::Tier::nic ? sent.outside
-                                                  : sent.uplink)
-                   .out;
+      const Sent& tier = link.tier == SimLink::Tier::port  ? sent.inside
+                         : link.tier == SimLink::Tier::nic ? sent.outside
+                                                           : sent.uplink;
+      const auto ways = link.tier == SimLink::Tier::nic ? nics_of(rank.value()).size() : 1;
+      // Where it is uneven, a link is as busy as in its busier direction.
+      bytes += (op.cargo[i].matrix < 0 ? tier.out : std::max(tier.out, tier.in)) / static_cast<double>(ways);
     }
   }
   return bytes;
 }
 
-LinkShares SimLinks::found(const SimOp& op, std::int32_t player, std::int32_t kind) {
+LinkShares SimLinks::found(const SimOp& op, std::int32_t player, std::int32_t kind, SimTime work) {
   LinkShares out;
   std::vector<std::int32_t> members{player};
   if (kind >= 0) {
@@ -107,19 +164,24 @@ LinkShares SimLinks::found(const SimOp& op, std::int32_t player, std::int32_t ki
     const auto all = played.at(played.of_player[at(player)]);
     members.assign(all.begin(), all.end());
   }
-  const double alone = seconds(op.work);
+  const double alone = seconds(work);
   for (std::size_t l = 0; l < links_.size(); ++l) {
-    const double share = bytes_on(links_[l], op, members) / alone / links_[l].rate;
-    if (share > 0) out.push_back({static_cast<std::int32_t>(l), std::min(share, 1.0)});
+    const SimLink& link = links_[l];
+    const double share = bytes_on(link, op, members) / alone / link.healthy;
+    if (share <= 0) continue;
+    // Another algorithm than rings may need less of a link; only a fault makes it ask for more than all of
+    // it.
+    const double most = link.rerouted ? share : std::min(share, 1.0);
+    out.push_back({static_cast<std::int32_t>(l), most * link.healthy / link.rate});
   }
   return out;
 }
 
-const LinkShares& SimLinks::shares(const SimOp& op, std::int32_t player, std::int32_t kind) {
+const LinkShares& SimLinks::shares(const SimOp& op, std::int32_t player, std::int32_t kind, SimTime work) {
   const std::int32_t group = kind < 0 ? player : players_->kinds[at(kind)].of_player[at(player)];
-  const Key key{kind, group, std::int32_t{op.to}, op.work, {op.cargo.begin(), op.cargo.end()}};
+  const Key key{kind, group, std::int32_t{op.to}, work, {op.cargo.begin(), op.cargo.end()}};
   const auto [place, made] = known_.try_emplace(key);
-  if (made) place->second = found(op, player, kind);
+  if (made) place->second = found(op, player, kind, work);
   return place->second;
 }
 

@@ -10,6 +10,7 @@
 
 #include "costmodel/sim/run.hpp"
 #include "topology/cluster.hpp"
+#include "topology/fabric_graph.hpp"
 
 namespace tw {
 
@@ -19,25 +20,37 @@ struct SimLink {
   std::string name;  // "port of GPU 3", "NIC 1 of node 4", "uplinks of leaf 2"
   Tier tier = Tier::port;
   double rate = 0;          // bytes per second, one way
+  double healthy = 0;       // without its faults
+  bool rerouted = false;    // carries what lost links do not
   std::vector<Rank> ranks;  // that send through it
 };
 
+// Rank r is GPU r mod g of node r div g.
+std::vector<Place> places_of(const Cluster& cluster, std::int32_t ranks);
+
 class SimLinks {
  public:
-  SimLinks(const Cluster& cluster, const Program& program, std::span<const SimGroupKind> kinds);
+  // faults: of links, which prices know nothing of. matrices: of all-to-alls, by Cargo::matrix. InputError
+  // where a fault leaves no way.
+  SimLinks(const Cluster& cluster, const Program& program, std::span<const SimGroupKind> kinds,
+           const std::vector<Fault>& faults = {}, std::span<const SendMatrix> matrices = {});
 
   // Who has the same links, for folding.
   const Neighbours& neighbours() const { return neighbours_; }
+  // What makes the links of ranks different from the start, by rank; empty: nothing.
+  std::vector<std::int64_t> colours() const;
   // Links of those who are played; to be asked for their shares after this.
   void play(const Players& players);
   const std::vector<SimLink>& links() const { return links_; }
   // Bytes that a rank sends in an exchange over its group of a kind (-1: in a message to `stage`).
   RankTraffic sent_by(Rank rank, const Cargo& cargo, std::int32_t kind, std::int32_t stage);
-  const LinkShares& shares(const SimOp& op, std::int32_t player, std::int32_t kind);
+  const LinkShares& shares(const SimOp& op, std::int32_t player, std::int32_t kind, SimTime work);
 
  private:
   void add_links(Rank rank);
-  LinkShares found(const SimOp& op, std::int32_t player, std::int32_t kind);
+  // NICs that a rank sends by: its own, or all that its node has left.
+  std::vector<std::int32_t> nics_of(std::int32_t rank) const;
+  LinkShares found(const SimOp& op, std::int32_t player, std::int32_t kind, SimTime work);
   double bytes_on(const SimLink& link, const SimOp& op, std::span<const std::int32_t> members);
 
   const Cluster& cluster_;
@@ -47,7 +60,9 @@ class SimLinks {
   std::vector<Place> places_;  // by rank
   Neighbours neighbours_;
   std::vector<SimLink> links_;
-  std::vector<double> port_, nic_, uplink_;  // rates
+  EdgeRates healthy_, now_;
+  bool faulty_ = false;
+  std::span<const SendMatrix> matrices_;
   std::map<std::string, std::size_t> known_links_;
   std::map<std::tuple<std::int32_t, std::int32_t, Cargo>, std::vector<RankTraffic>> known_traffic_;
   using Key = std::tuple<std::int32_t, std::int32_t, std::int32_t, SimTime, std::vector<Cargo>>;

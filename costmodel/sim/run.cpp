@@ -147,9 +147,9 @@ class Run {
                       op.listed ? op.term : Term::bubble);
       return;
     }
-    SimTime work = op.work;
+    SimTime work = 0;
     for (const std::int32_t p : members)
-      work = std::max(work, list(p, lane)[at(players_[at(p)].next[at(lane)])].work);
+      work = std::max(work, work_alone(in_, list(p, lane)[at(players_[at(p)].next[at(lane)])], p));
     begin_activity(members.front(), kind, group, lane, op, work);
   }
 
@@ -350,7 +350,7 @@ class Run {
   // --- links ---
 
   void share(std::int32_t id, const Activity& activity) {
-    const LinkShares& shares = in_.shares(*activity.op, activity.player, activity.kind);
+    const LinkShares& shares = in_.shares(*activity.op, activity.player, activity.kind, activity.work);
     if (!shares.empty()) sharing_.add(id, shares);
     for (const LinkShare& each : shares)
       out_.links[at(each.link)].busy += each.share * seconds(activity.left);
@@ -359,7 +359,7 @@ class Run {
     sharing_.remove(id);
     if (!in_.timeline || activity.work == 0 || now_ == activity.began) return;
     const double pace = seconds(activity.work) / seconds(now_ - activity.began);
-    for (const LinkShare& each : in_.shares(*activity.op, activity.player, activity.kind))
+    for (const LinkShare& each : in_.shares(*activity.op, activity.player, activity.kind, activity.work))
       out_.link_spans.push_back({each.link, activity.began, now_, each.share * pace});
   }
 

@@ -62,6 +62,10 @@ inline double normal(std::uint64_t seed, std::uint64_t player, std::uint64_t op)
   return std::sqrt(-2 * std::log(uniform(one))) * std::cos(2 * M_PI * uniform(other));
 }
 
+inline SimTime work_alone(const RunInput& in, const SimOp& op, std::int32_t player) {
+  return op.routed && in.routed_work ? in.routed_work(op, player) : op.work;
+}
+
 // Of a player's nth computation: slower by its own factor, and by chance.
 inline SimTime work_of_rank(const RunInput& in, std::size_t player, const SimOp& op, std::int32_t n) {
   double factor = in.slow.empty() ? 1 : in.slow[player];
@@ -69,7 +73,8 @@ inline SimTime work_of_rank(const RunInput& in, std::size_t player, const SimOp&
     const auto rank = static_cast<std::uint64_t>(in.players->rank[player].value());
     factor *= std::max(0.0, 1 + in.jitter * normal(in.seed, rank, static_cast<std::uint64_t>(n)));
   }
-  return factor == 1 ? op.work : static_cast<SimTime>(std::llround(factor * static_cast<double>(op.work)));
+  const SimTime work = work_alone(in, op, static_cast<std::int32_t>(player));
+  return factor == 1 ? work : static_cast<SimTime>(std::llround(factor * static_cast<double>(work)));
 }
 
 // Of an exchange of `left`, what a product that yields part of `work` does not let through.

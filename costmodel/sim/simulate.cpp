@@ -1,16 +1,17 @@
 #include "costmodel/sim/simulate.hpp"
 
 #include <cstring>
+#include <map>
 #include <optional>
 
 #include "costmodel/program/routing.hpp"
 #include "costmodel/sim/cargo.hpp"
-#include "costmodel/sim/routed_prices.hpp"
+#include "costmodel/sim/skewed.hpp"
 
 namespace tw {
 namespace {
 
-std::vector<std::int64_t> colours_of(const SimSettings& settings) {
+std::vector<std::int64_t> slow_colours(const SimSettings& settings) {
   std::vector<std::int64_t> out;
   for (const double slow : settings.slow) {
     std::int64_t bits = 0;
@@ -18,6 +19,25 @@ std::vector<std::int64_t> colours_of(const SimSettings& settings) {
     out.push_back(bits);
   }
   return out;
+}
+
+// What makes ranks different from the start: one number for each combination.
+std::vector<std::int64_t> combined(const std::vector<std::vector<std::int64_t>>& all) {
+  std::vector<std::int64_t> out;
+  std::map<std::vector<std::int64_t>, std::int64_t> known;
+  for (std::size_t rank = 0;; ++rank) {
+    std::vector<std::int64_t> key;
+    for (const auto& each : all)
+      if (rank < each.size()) key.push_back(each[rank]);
+    if (key.empty()) return out;
+    out.push_back(known.try_emplace(key, static_cast<std::int64_t>(known.size())).first->second);
+  }
+}
+
+std::vector<LayerSkew> skew_of(const StepContext& context, const Chain& chain, const SimSettings& settings) {
+  if (settings.skew == SkewAsk{}) return {};
+  const GroupLinks& ep = chain.pass->links.ep;
+  return skew_of(*context.job.model, chain.layout->ep, ep.ranks_per_node, settings.skew);
 }
 
 }  // namespace
@@ -40,7 +60,10 @@ SimulatedStep simulate(const StepContext& context, const Chain& chain, const Rou
   out.program = std::make_unique<Program>(std::move(input));
   SimPrices prices = framework_prices(*out.program, context, chain);
   RoutedPrices routed(*out.program, context, chain, routing, prices);
-  if (settings.pieces > 1) {
+  const std::vector<LayerSkew> skew = skew_of(context, chain, settings);
+  std::vector<SendMatrix> matrices;
+  for (const LayerSkew& layer : skew) matrices.push_back(layer.to);
+  if (settings.pieces > 1 || !skew.empty()) {
     prices.routed = [&](const Step& step, std::int32_t stage) { return routed.routed(step, stage); };
     prices.piece = [&](const Step& step, std::int32_t stage, std::int32_t pieces) {
       return routed.seconds(step, stage, 1.0 / pieces);
@@ -53,25 +76,34 @@ SimulatedStep simulate(const StepContext& context, const Chain& chain, const Rou
                  [&](const Step& step, std::int32_t stage) { return groups.of(step, stage); },
                  {},
                  settings.pieces};
-  if (settings.contention || settings.timeline) code.carried = cargo_of(*out.program, groups, context);
+  if (settings.contention || settings.timeline || !skew.empty())
+    code.carried = cargo_of(*out.program, groups, context, !skew.empty());
   out.code = sim_code(code);
   const bool unfold = settings.unfold || settings.jitter > 0;
   out.kinds = groups.kinds();
   std::optional<SimLinks> links;
-  if (settings.contention) links.emplace(*context.machine.cluster, *out.program, out.kinds);
-  out.players = players_of(*out.program, groups, colours_of(settings),
-                           links ? links->neighbours() : Neighbours{}, unfold);
+  if (settings.contention)
+    links.emplace(*context.machine.cluster, *out.program, out.kinds, settings.faults, matrices);
+  out.players =
+      players_of(*out.program, groups,
+                 combined({slow_colours(settings), links ? links->colours() : std::vector<std::int64_t>{},
+                           skew.empty() ? std::vector<std::int64_t>{} : ep_colours(*out.program)}),
+                 links ? links->neighbours() : Neighbours{}, unfold);
   RunInput run;
   run.code = out.code, run.players = &out.players;
   for (const Rank rank : out.players.rank)
     run.slow.push_back(settings.slow.empty() ? 1 : settings.slow[static_cast<std::size_t>(rank.value())]);
   run.jitter = settings.jitter, run.seed = settings.seed, run.timeline = settings.timeline;
+  std::optional<SkewedWork> skewed;
+  if (!skew.empty()) {
+    skewed.emplace(*out.program, *context.machine.cluster, out.players, out.kinds, skew, routed);
+    run.routed_work = [&](const SimOp& op, std::int32_t player) { return (*skewed)(op, player); };
+  }
   if (links) {
     links->play(out.players);
     run.links = links->links().size();
-    run.shares = [&](const SimOp& op, std::int32_t player, std::int32_t kind) -> const LinkShares& {
-      return links->shares(op, player, kind);
-    };
+    run.shares = [&](const SimOp& op, std::int32_t player, std::int32_t kind,
+                     SimTime work) -> const LinkShares& { return links->shares(op, player, kind, work); };
   }
   out.run = run_simulation(run);
   if (links) out.links = links->links();

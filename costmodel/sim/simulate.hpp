@@ -7,6 +7,7 @@
 
 #include "costmodel/evaluator.hpp"
 #include "costmodel/sim/links.hpp"
+#include "costmodel/skew.hpp"
 
 namespace tw {
 
@@ -16,7 +17,9 @@ struct SimSettings {
   std::vector<double> slow;  // by rank, of its compute; empty: none
   double jitter = 0;         // relative standard deviation of each computation's time
   std::uint64_t seed = 1;
-  std::int32_t pieces = 1;  // of routed tokens: a piece travels while the experts work on the one before
+  std::int32_t pieces = 1;    // of routed tokens: a piece travels while the experts work on the one before
+  SkewAsk skew;               // of experts; the chain's routing must be balanced where they are not
+  std::vector<Fault> faults;  // of links, with contention
   bool timeline = false;
 };
 

@@ -13,6 +13,7 @@
 #include "planner/output.hpp"
 #include "planner/plan_file.hpp"
 #include "planner/problem.hpp"
+#include "planner/sim_options.hpp"
 #include "planner/simulated.hpp"
 #include "reports/sim_result.hpp"
 #include "topology/check.hpp"
@@ -20,13 +21,10 @@
 namespace tw {
 namespace {
 
-constexpr double kMostSlow = 1000, kMostJitter = 1;
-constexpr std::int64_t kMostPieces = 8;
-
 struct Options {
   Asked asked;
-  std::string layout, plan, place = "1", trace, slow, jitter, seed = "1", pieces = "1";
-  bool unfold = false, no_contention = false;
+  SimAsk sim;
+  std::string layout, plan, place = "1", trace;
 };
 
 // A plan says model, cluster and question, and one of its layouts.
@@ -49,34 +47,22 @@ void read_plan(Options& o) {
   o.layout = planned_layout(plan, "--place", o.place).layout;
 }
 
-// "7:1.2" or "7:1.2,9:1.1": ranks and how much longer their compute takes.
-std::vector<double> slow_ranks(const std::string& text, std::int32_t ranks) {
-  std::vector<double> out;
-  if (text.empty()) return out;
-  out.assign(static_cast<std::size_t>(ranks), 1);
-  for (std::size_t start = 0; start < text.size();) {
-    const std::size_t comma = std::min(text.find(',', start), text.size());
-    const std::string one = text.substr(start, comma - start);
-    const std::size_t colon = one.find(':');
-    if (colon == std::string::npos)
-      throw InputError("command line", "--slow",
-                       "\"" + printable(one) + "\": give RANK:FACTOR, such as 7:1.2");
-    const std::int64_t rank = whole_number("--slow", one.substr(0, colon), 0, ranks - 1);
-    out[static_cast<std::size_t>(rank)] = decimal("--slow", one.substr(colon + 1), 1, kMostSlow);
-    start = comma + 1;
-  }
-  return out;
-}
-
-SimSettings settings_of(const Options& o, std::int32_t ranks) {
-  SimSettings out;
-  out.contention = !o.no_contention, out.unfold = o.unfold, out.timeline = !o.trace.empty();
-  out.slow = slow_ranks(o.slow, ranks);
-  if (!o.jitter.empty()) out.jitter = decimal("--jitter", o.jitter, 0, kMostJitter);
-  constexpr std::int64_t kMostSeed = std::int64_t{1} << 53;
-  out.pieces = static_cast<std::int32_t>(whole_number("--a2a-chunks", o.pieces, 1, kMostPieces));
-  out.seed = static_cast<std::uint64_t>(whole_number("--seed", o.seed, 0, kMostSeed));
-  return out;
+// Experts are unequal here by their load; the prices that it starts from are those of equal ones.
+void check_experts(const SimSettings& settings, const Inputs& inputs, const Layout& layout) {
+  const Routing& routing = inputs.settings.routing;
+  if (settings.pieces > 1 && *inputs.profile.kernels.dispatch_overlap)
+    throw InputError("command line", "--a2a-chunks",
+                     "framework " + inputs.profile.name + " runs it under another micro-batch instead");
+  if (settings.pieces > 1 && layout.ep == 1)
+    throw InputError("command line", "--a2a-chunks", "needs ep above 1: no routed token travels");
+  if (settings.skew == SkewAsk{}) return;
+  if (layout.ep == 1) throw InputError("command line", "--load", "needs ep above 1: a rank has all experts");
+  if (routing.capacity_factor > 0)
+    throw InputError("command line", "--capacity-factor",
+                     "makes all experts equal; leave it out with --load");
+  if (routing.max_over_mean != 1 || routing.likeness > 0)
+    throw InputError("command line", "--expert-load",
+                     "is the closed form's mean effect; leave it out with --load");
 }
 
 int run(Options o) {
@@ -87,7 +73,9 @@ int run(Options o) {
   const Problem problem(inputs, inputs.cluster.gpus);
   const Layout layout = legal_layout(o.layout, problem);
   Evaluator evaluator(problem.job, problem.machine, inputs.settings);
-  const SimSettings settings = settings_of(o, problem.job.gpus);
+  SimSettings settings = settings_of(o.sim, problem.job.gpus, problem.cluster);
+  settings.timeline = !o.trace.empty();
+  check_experts(settings, inputs, layout);
   const auto start = std::chrono::steady_clock::now();
   const SimulatedStep step = simulate(evaluator, layout, inputs.settings.routing, settings);
   const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -109,16 +97,7 @@ std::function<int()> setup(CLI::App& app) {
               "P: what trainwright plan --save wrote, instead of question and layout");
   text_option(app, "--place,--pick", o->place, "K: which layout of the plan");
   text_option(app, "--trace", o->trace, "FILE: the timeline, which ui.perfetto.dev opens");
-  app.add_flag("--unfold", o->unfold, "play every rank; else ranks that cannot differ are played once");
-  app.add_flag("--no-contention", o->no_contention,
-               "exchanges take what they take alone, whatever shares their links");
-  text_option(
-      app, "--a2a-chunks", o->pieces,
-      "1 to 8: routed tokens travel in so many pieces, each while the experts work on the one before");
-  text_option(app, "--slow", o->slow, "RANK:FACTOR,...: compute of these ranks takes so much longer");
-  text_option(app, "--jitter", o->jitter,
-              "relative standard deviation of each computation's time (plays every rank)");
-  text_option(app, "--seed", o->seed, "of the jitter");
+  add_options(app, o->sim);
   app.footer(
       "Example:\n  trainwright simulate --model mixtral-8x7b --cluster h100-sxm:32 --global-batch 64 --seq "
       "4096 "

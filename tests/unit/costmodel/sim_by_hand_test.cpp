@@ -35,7 +35,7 @@ struct HandCase {
     in.code = code, in.players = &players, in.slow = slow, in.links = links;
     static const LinkShares none;
     if (links > 0)
-      in.shares = [this](const SimOp& op, std::int32_t, std::int32_t) -> const LinkShares& {
+      in.shares = [this](const SimOp& op, std::int32_t, std::int32_t, SimTime) -> const LinkShares& {
         const auto found = shares.find(&op);
         return found == shares.end() ? none : found->second;
       };

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "costmodel/program/view.hpp"
@@ -54,11 +55,48 @@ TEST(SimulateCommand, RefusesInOneLine) {
   const Workspace w;
   write_file(w.path("broken.json"), "{\"schema\": \"trainwright.plan-file/1\", \"layouts\": [}");
   write_file(w.path("other.json"), "{\"schema\": \"trainwright.plan-file/9\"}");
+  const std::string head = "{\"schema\": \"trainwright.expert-load/1\", \"source\": \"made up\", ";
+  const auto loads = [&](const std::string& name, const std::string& counts, const char* experts = "64") {
+    write_file(w.path(name + ".json"), head + "\"experts\": " + experts + ", \"steps\": [{\"step\": 10, " +
+                                           "\"layers\": [" + counts + "]}]}");
+    return name + ".json";
+  };
+  std::string even = "[1";
+  for (int i = 1; i < 64; ++i) even += ", 1";
+  even += "]";
+  const std::string good = loads("good", even), few = loads("few", "[1, 2, 3]"),
+                    word = loads("word", "[\"a\"]"), two = loads("two", even + ", " + even);
+  std::string hot = even, negative = even, none = even;
+  hot.replace(1, 1, "1000"), negative.replace(1, 1, "-1");
+  std::replace(none.begin(), none.end(), '1', '0');
   struct Case {
     Args args;
     const char* says;
   };
   const Case cases[] = {
+      {simulate_args({"--load", "none.json"}), "none.json"},
+      {simulate_args({"--load", "broken.json"}), "broken.json"},
+      {simulate_args({"--load", "other.json"}), "other.json"},
+      {simulate_args({"--load", good}), "none holds for step 0"},
+      {simulate_args({"--load", few, "--step", "10"}), "steps[0].layers[0]: 3 counts"},
+      {simulate_args({"--load", word, "--step", "10"}), "layers[0][0]"},
+      {simulate_args({"--load", two, "--step", "10"}), "2 layers"},
+      {simulate_args({"--load", loads("hot", hot), "--step", "10"}), "takes it once"},
+      {simulate_args({"--load", loads("negative", negative), "--step", "10"}), "negative"},
+      {simulate_args({"--load", loads("zero", none), "--step", "10"}), "zero"},
+      {simulate_args({"--load", "zip"}), "legal: balanced, zipf, spike, drift"},
+      {simulate_args({"--load", "zipf:"}), "zipf:NUMBER"},
+      {simulate_args({"--load", "zipf:1", "--expert-load", "2"}), "--expert-load"},
+      {simulate_args({"--load", "zipf:1", "--capacity-factor", "1"}), "--capacity-factor"},
+      {simulate_args({"--placement", "best"}), "legal: none, round-robin, balanced, topology"},
+      {simulate_args({"--replicas", "1"}), "--replicas"},
+      {simulate_args({"--a2a-chunks", "9"}), "1 to 8"},
+      {simulate_args({"--lost-link", "nic:2:0"}), "0 to 1"},
+      {simulate_args({"--lost-link", "cable:1:1"}), "nic:NODE:INDEX"},
+      {simulate_args({"--slow-link", "nic:0:0"}), "FACTOR"},
+      {simulate_args({"--slow-link", "rail:0:0.5"}), "--slow-link"},
+      {simulate_args({"--lost-link", "rail:0", "--no-contention"}), "--no-contention"},
+      {simulate_args({"--lost-link", "rail:0,rail:1,rail:2,rail:3,rail:4,rail:5,rail:6,rail:7"}), "cut off"},
       {{"simulate"}, "--model"},
       {{"simulate", "--plan", "none.json"}, "none.json"},
       {{"simulate", "--plan", "broken.json"}, "broken.json"},
@@ -141,6 +179,89 @@ TEST(SimulatedLinks, CarryEachGroupOfAnExchange) {
     EXPECT_NEAR(p.step.run.links[l].busy * p.step.links[l].rate, bytes, 1e-4 * bytes) << p.step.links[l].name;
   }
   EXPECT_GT(nics, 0);
+}
+
+double played(const std::string& layout, const SimSettings& settings, const Routing& routing = {}) {
+  Inputs inputs = inputs_of("olmoe-1b-7b", "h100-sxm:16", 32, 4096, "trainwright");
+  inputs.settings.routing = routing;
+  const Problem problem(inputs, 16);
+  Evaluator evaluator(problem.job, problem.machine, inputs.settings);
+  return simulate(evaluator, parse_layout(layout, 16), routing, settings).played;
+}
+
+// Equal experts dealt out otherwise are the same step, to the picosecond, whichever way they are played.
+TEST(SimulatedSkew, EqualExpertsAreNoSkew) {
+  for (const char* layout : {"dp=16,ep=8,zero=1", "dp=16,ep=16,zero=1", "dp=16,ep=16,zero=1,a2a=dedup",
+                             "dp=16,ep=16,zero=1,a2a=two-level", "dp=8,tp=2,sp=1,ep=4,etp=2"}) {
+    SimSettings even, dealt;
+    dealt.skew.placement = "round-robin";
+    EXPECT_DOUBLE_EQ(played(layout, dealt), played(layout, even)) << layout;
+    even.pieces = dealt.pieces = 4;
+    EXPECT_NEAR(played(layout, dealt), played(layout, even), 1e-6 * played(layout, even)) << layout;
+  }
+}
+
+// One rank of each ep group has 1.5 times the mean in every layer: what the closed form's busiest rank has,
+// by its own prices.
+TEST(SimulatedSkew, TheBusiestRankSetsThePace) {
+  const Workspace w;
+  std::string counts = "[";
+  for (int e = 0; e < 64; ++e) counts += e < 8 ? (e == 0 ? "3" : ", 3") : ", 1.857142857142857";
+  write_file(w.path("l.json"), R"({"schema": "trainwright.expert-load/1", "source": "made up", "experts": 64,
+ "steps": [{"step": 0, "layers": [)" +
+                                   counts + "]]}]}");
+  for (const char* layout : {"dp=16,ep=8,zero=1", "dp=16,ep=8,zero=1,recompute=full"}) {
+    SimSettings skewed;
+    skewed.skew.load = w.path("l.json");
+    Routing busiest;
+    busiest.max_over_mean = 1.5;
+    const double expected = played(layout, {}, busiest), even = played(layout, {});
+    EXPECT_NEAR(played(layout, skewed), expected, 0.005 * expected) << layout;
+    EXPECT_GT(expected, 1.05 * even);
+  }
+}
+
+// Replicas and placement take what skew costs back, or part of it; nothing is better than even.
+TEST(SimulatedSkew, PlacementHelps) {
+  const char* layout = "dp=16,ep=16,zero=1";
+  const auto with = [&](const char* load, const char* placement, std::int32_t replicas) {
+    SimSettings settings;
+    settings.contention = true, settings.skew = {load, placement, replicas, 0, 1};
+    return played(layout, settings);
+  };
+  SimSettings plain;
+  plain.contention = true;
+  const double even = played(layout, plain), none = with("zipf:0.8", "none", 0),
+               balanced = with("zipf:0.8", "balanced", 0), copies = with("zipf:0.8", "balanced", 2);
+  EXPECT_GT(none, 1.3 * even);
+  EXPECT_LT(balanced, 0.9 * none);
+  EXPECT_LT(copies, balanced);
+  EXPECT_GT(copies, even);
+}
+
+std::map<std::string, double> bytes_by_nic(const std::vector<Fault>& faults) {
+  SimSettings settings;
+  settings.contention = settings.unfold = true, settings.faults = faults;
+  const Played p("h100-sxm:16", 16, "dp=16,ep=8,zero=1,recompute=full", settings);
+  std::map<std::string, double> out;
+  for (std::size_t l = 0; l < p.step.links.size(); ++l) {
+    if (p.step.links[l].tier == SimLink::Tier::nic)
+      out[p.step.links[l].name] = p.step.run.links[l].busy * p.step.links[l].rate;
+  }
+  return out;
+}
+
+// A lost NIC's bytes go by the seven others of its node; a slow one carries what it did, for longer.
+TEST(SimulatedLinks, LostOnesSendByTheOthers) {
+  const auto healthy = bytes_by_nic({}), lost = bytes_by_nic({{FaultKind::nic, 1, 2, 1.0}}),
+             slow = bytes_by_nic({{FaultKind::nic, 1, 2, 0.5}});
+  EXPECT_EQ(healthy.size(), 16u);
+  EXPECT_EQ(lost.size(), 15u);
+  for (const auto& [name, bytes] : lost) {
+    const bool other = name.ends_with("node 1");
+    EXPECT_NEAR(bytes, healthy.at(name) * (other ? 8.0 / 7 : 1), 1e-4 * bytes) << name;
+  }
+  for (const auto& [name, bytes] : slow) EXPECT_NEAR(bytes, healthy.at(name), 1e-4 * bytes) << name;
 }
 
 // GPipe keeps all micro-batches to the end of the forwards, 1F1B of the first stage as many as stages: by
