@@ -158,5 +158,93 @@ TEST(SimulatorByHand, ComputeWaitsForTheHost) {
   EXPECT_EQ(c.end(), 115);
 }
 
+// A link slowed to half: what asks for all of it asks for twice what is there. Alone: 200. Beside one that
+// asks for half: each gets half of the link, the slow one at a quarter of its rate; from 100 on, with 75 to
+// do, at a half: 250.
+TEST(SimulatorByHand, ASlowedLinkTakesLonger) {
+  HandCase alone = two_over_one_link(2, 0);
+  EXPECT_EQ(alone.run().players[0].end, 200);
+  EXPECT_EQ(alone.run().players[1].end, 100);
+  const RunResult beside = two_over_one_link(2, 0.5).run();
+  EXPECT_EQ(beside.players[0].end, 250);
+  EXPECT_EQ(beside.players[1].end, 100);
+}
+
+// Exchanges over link 0, over both, and over link 1 alone: the second gets half of link 0, and so leaves half
+// of link 1. One that asks for that half ends at 100, the others at 200; one that asks for all of it at 200
+// too.
+TEST(SimulatorByHand, TheTightestLinkSetsARate) {
+  HandCase c;
+  c.links = 2;
+  c.lane(0, Lane::network) = {work(100)}, c.lane(0, Lane::state) = {work(100)};
+  c.lane(1, Lane::network) = {work(100)};
+  c.shares[&c.lane(0, Lane::network)[0]] = {{0, 1}};
+  c.shares[&c.lane(0, Lane::state)[0]] = {{0, 1}, {1, 1}};
+  c.shares[&c.lane(1, Lane::network)[0]] = {{1, 0.5}};
+  EXPECT_EQ(c.run().players[0].end, 200);
+  EXPECT_EQ(c.run().players[1].end, 100);
+  c.shares[&c.lane(1, Lane::network)[0]] = {{1, 1}};
+  EXPECT_EQ(c.run().players[1].end, 200);
+}
+
+// States and tokens of one rank over its own port, 0.8 of it each: at 5/8 of their rate, 160.
+TEST(SimulatorByHand, StreamsOfARankShareItsPort) {
+  HandCase c;
+  c.links = 1;
+  c.lane(0, Lane::network) = {work(100)}, c.lane(0, Lane::state) = {work(100)};
+  c.shares[&c.lane(0, Lane::network)[0]] = {{0, 0.8}};
+  c.shares[&c.lane(0, Lane::state)[0]] = {{0, 0.8}};
+  EXPECT_EQ(c.end(), 160);
+}
+
+// An exchange of 100 under other compute is held from 20 to 50 by one of the network stream: 130.
+TEST(SimulatorByHand, WhatRunsAsideGivesWay) {
+  HandCase c;
+  c.lane(0, Lane::aside) = {work(100)};
+  c.lane(0, Lane::compute) = {work(20)};
+  c.lane(0, Lane::network) = {work(30)};
+  c.lane(0, Lane::network)[0].need = {1};
+  EXPECT_EQ(c.end(), 130);
+}
+
+// The rank with 60 to do in 100 may take half as long again; not twice.
+TEST(SimulatorByHand, ASlowRankWithTimeToSpare) {
+  HandCase c = exchange_between();
+  c.lane(1, Lane::compute)[0].work = 60;
+  c.slow = {1, 1.5};
+  EXPECT_EQ(c.run().players[0].end, 160);
+  c.slow = {1, 2};  // 120 + 50 + 10
+  EXPECT_EQ(c.run().players[0].end, 180);
+}
+
+// 1F1B of two stages, three micro-batches, forward 10, backward 20, messages at once. Even: stage 0 runs
+// 0-20, 40-70, 70-90, 100-120. The second stage 1.5 times slower: forwards of 15 and backwards of 30 follow
+// one another there from 10 on to 145, and the last backward of stage 0 ends at 165.
+TEST(SimulatorByHand, ASlowStageOfAPipeline) {
+  HandCase c;
+  struct Pass {
+    SimTime ticks;
+    std::int32_t sent, needs;  // message that follows it; messages that must have come
+  };
+  const auto stage = [&](std::size_t own, Lane out, std::initializer_list<Pass> passes) {
+    std::int32_t done = 0;
+    for (const Pass& pass : passes) {
+      SimOp op = work(pass.ticks);
+      if (pass.needs > 0) op.channel = 0, op.arrivals = pass.needs;
+      c.lane(own, Lane::compute).push_back(op);
+      ++done;
+      if (pass.sent == 0) continue;
+      SimOp message = work(0);
+      message.need = {done}, message.to = static_cast<std::int16_t>(1 - own), message.delivers = 0;
+      c.lane(own, out).push_back(message);
+    }
+  };
+  stage(0, Lane::forward_out, {{10, 1, 0}, {10, 1, 0}, {20, 0, 1}, {10, 1, 0}, {20, 0, 2}, {20, 0, 3}});
+  stage(1, Lane::backward_out, {{10, 0, 1}, {20, 1, 0}, {10, 0, 2}, {20, 1, 0}, {10, 0, 3}, {20, 1, 0}});
+  EXPECT_EQ(c.end(), 120);
+  c.slow = {1, 1.5};
+  EXPECT_EQ(c.end(), 165);
+}
+
 }  // namespace
 }  // namespace tw

@@ -264,6 +264,14 @@ TEST(SimulatedLinks, LostOnesSendByTheOthers) {
   for (const auto& [name, bytes] : slow) EXPECT_NEAR(bytes, healthy.at(name), 1e-4 * bytes) << name;
 }
 
+// A rail at an eighth of its rate holds up every exchange between nodes.
+TEST(SimulatedLinks, ASlowRailHoldsUpAll) {
+  SimSettings healthy, slow;
+  healthy.contention = slow.contention = true;
+  for (const std::int32_t node : {0, 1}) slow.faults.push_back({FaultKind::nic, node, 3, 0.875});
+  EXPECT_GT(played("dp=16,ep=16,zero=1", slow), 2 * played("dp=16,ep=16,zero=1", healthy));
+}
+
 // GPipe keeps all micro-batches to the end of the forwards, 1F1B of the first stage as many as stages: by
 // hand over the kept bytes of a micro-batch.
 TEST(SimulatedMemory, HoldsWhatTheScheduleKeeps) {
