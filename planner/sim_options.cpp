@@ -107,6 +107,19 @@ SimSettings settings_of(const SimAsk& ask, std::int32_t ranks, const Cluster& cl
   return out;
 }
 
+std::vector<std::pair<std::string, std::string>> conditions_of(const SimAsk& ask) {
+  const SimAsk usual;
+  std::vector<std::pair<std::string, std::string>> out;
+  const auto add = [&](const char* name, std::string SimAsk::*value) {
+    if (ask.*value != usual.*value) out.emplace_back(name, ask.*value);
+  };
+  add("a2a-chunks", &SimAsk::pieces), add("load", &SimAsk::load), add("step", &SimAsk::step);
+  add("placement", &SimAsk::placement), add("replicas", &SimAsk::replicas), add("slow", &SimAsk::slow);
+  add("slow-link", &SimAsk::slow_link), add("lost-link", &SimAsk::lost_link);
+  add("jitter", &SimAsk::jitter), add("seed", &SimAsk::seed);
+  return out;
+}
+
 void add_options(CLI::App& app, SimAsk& ask) {
   app.add_flag("--unfold", ask.unfold, "play every rank; else ranks that cannot differ are played once");
   app.add_flag("--no-contention", ask.no_contention,

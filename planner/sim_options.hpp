@@ -19,6 +19,8 @@ struct SimAsk {
 };
 void add_options(CLI::App& app, SimAsk& ask);
 // InputError names the option.
+// What of it is not as it always is: option and value.
+std::vector<std::pair<std::string, std::string>> conditions_of(const SimAsk& ask);
 SimSettings settings_of(const SimAsk& ask, std::int32_t ranks, const Cluster& cluster);
 
 }  // namespace tw

@@ -31,6 +31,7 @@ struct SimResult {
   bool fits = true, contention = true, unfolded = false;
   double step_seconds = 0, played_seconds = 0, straggler_seconds = 0;
   double closed_seconds = 0;
+  std::vector<std::pair<std::string, std::string>> conditions;  // what was asked for beside the layout
   std::int32_t ranks = 0, players = 0;
   std::int32_t last_rank = 0;                           // that ends last, or of those the first
   std::int64_t events = 0, operations = 0, listed = 0;  // listed: of the Program's lists

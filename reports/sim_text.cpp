@@ -50,6 +50,9 @@ std::string to_text(const SimResult& r, double wall, const Terminal& terminal, b
   out += fmt::format("{} on {} x {}, {} sequences of {} tokens, framework {}\nlayout {}\n", r.question.model,
                      r.question.gpus, r.question.cluster, r.question.global_batch, r.question.seq,
                      r.question.framework, to_string(r.layout));
+  for (std::size_t i = 0; i < r.conditions.size(); ++i)
+    out += fmt::format("{}{} {}", i == 0 ? "with " : ", ", r.conditions[i].first, r.conditions[i].second);
+  if (!r.conditions.empty()) out += "\n";
   out += fmt::format(
       "{} ranks, {} played{}; {} operations ({} of the Program's lists), {} events in {}: {} events/s\n",
       count_text(r.ranks), count_text(r.players), r.contention ? ", links shared" : "",
@@ -74,6 +77,9 @@ Json to_json(const SimResult& r) {
   out.set("seq", static_cast<std::int64_t>(r.question.seq))
       .set("gpus", static_cast<std::int64_t>(r.question.gpus));
   out.set("feasible", r.fits).set("contention", r.contention).set("unfolded", r.unfolded);
+  Json conditions = Json::object();
+  for (const auto& [name, value] : r.conditions) conditions.set(name, value);
+  out.set("conditions", std::move(conditions));
   out.set("step_time_s", r.step_seconds).set("played_s", r.played_seconds);
   out.set("straggler_s", r.straggler_seconds).set("closed_form_step_time_s", r.closed_seconds);
   out.set("ranks_played", static_cast<std::int64_t>(r.players)).set("events", r.events);

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <functional>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -37,14 +38,14 @@ struct SimOp {
   std::int8_t delivers = -1;  // of a message: the receiver's channel
   std::int16_t to = -1;       // stage, of a message
   Term term = Term::gemm;
-  bool listed = false;                    // an operation of a unit's list
-  bool routed = false;                    // works on the rows that a rank's experts get
-  std::int8_t piece = 0, pieces = 1;      // of an operation that is run in parts
-  SmallList<std::int8_t, 4> groups = {};  // kinds of groups that meet before it starts, one after another
-  SmallList<Cargo, 4> cargo = {};         // over each of them; of a message: its own
-  std::int64_t bytes() const {            // that a member puts in
+  bool listed = false;                        // an operation of a unit's list
+  bool routed = false;                        // works on the rows that a rank's experts get
+  std::int8_t piece = 0, pieces = 1;          // of an operation that is run in parts
+  SmallList<std::int8_t, 4> groups = {};      // kinds of groups that meet before it starts, one after another
+  const std::vector<Cargo>* cargo = nullptr;  // over each of them, of a message its own; kept by StageCode
+  std::int64_t bytes() const {                // that a member puts in
     std::int64_t sum = 0;
-    for (const Cargo& each : cargo) sum += each.bytes;
+    for (std::size_t i = 0; cargo && i < cargo->size(); ++i) sum += (*cargo)[i].bytes;
     return sum;
   }
 };
@@ -87,6 +88,7 @@ struct StageCode {
   std::array<std::vector<SimOp>, kLanes> lanes;
   std::array<std::int32_t, kChannels> from{};  // stage behind each channel
   std::int32_t channels = 0;
+  std::set<std::vector<Cargo>> cargo;  // what operations point to: moved, never copied
   std::size_t bytes() const;
 };
 

@@ -49,7 +49,8 @@ SimLinks::SimLinks(const Cluster& cluster, const Program& program, std::span<con
   if (cluster.nodes() == 1) return;
   std::map<std::int32_t, std::vector<Rank>> of_nic, of_leaf;
   for (std::int32_t rank = 0; rank < program.grid().ranks(); ++rank) {
-    for (const std::int32_t nic : nics_of(rank)) of_nic[nic].push_back(Rank(rank));
+    nics_.push_back(nics_of(rank));
+    for (const std::int32_t nic : nics_.back()) of_nic[nic].push_back(Rank(rank));
     of_leaf[places_[at(rank)].leaf].push_back(Rank(rank));
   }
   for (auto& [nic, ranks] : of_nic) neighbours_.push_back(ranks);
@@ -90,17 +91,17 @@ void SimLinks::add_links(Rank rank) {
     for (std::int32_t r = 0; r < program_.grid().ranks(); ++r) {
       if (!through(places_[at(r)], Rank(r))) continue;
       link.ranks.push_back(Rank(r));
-      link.rerouted = link.rerouted || (tier == SimLink::Tier::nic && nics_of(r).size() > 1);
+      link.rerouted = link.rerouted || (tier == SimLink::Tier::nic && nics_[at(r)].size() > 1);
     }
     links_.push_back(std::move(link));
   };
   add(fmt::format("port of GPU {}", rank.value()), SimLink::Tier::port, port(now_, rank.value()),
       port(healthy_, rank.value()), [&](const Place&, Rank r) { return r == rank; });
   if (cluster_.nodes() == 1) return;
-  for (const std::int32_t nic : nics_of(rank.value())) {
+  for (const std::int32_t nic : nics_[at(rank.value())]) {
     const auto through = [&](const Place& other, Rank r) {
       if (other.node != place.node) return false;
-      const std::vector<std::int32_t> nics = nics_of(r.value());
+      const std::vector<std::int32_t>& nics = nics_[at(r.value())];
       return std::find(nics.begin(), nics.end(), nic) != nics.end();
     };
     add(fmt::format("NIC {} of node {}", nic % cluster_.node.nics, place.node), SimLink::Tier::nic,
@@ -142,15 +143,16 @@ double SimLinks::bytes_on(const SimLink& link, const SimOp& op, std::span<const 
   for (const Rank rank : link.ranks) {
     const std::int32_t by = players_->of_rank[at(rank.value())];
     if (std::find(members.begin(), members.end(), by) == members.end()) continue;
-    for (std::size_t i = 0; i < op.cargo.size(); ++i) {
+    for (std::size_t i = 0; op.cargo && i < op.cargo->size(); ++i) {
+      const Cargo& cargo = (*op.cargo)[i];
       const std::int32_t kind = op.groups.empty() ? -1 : op.groups[i];
-      const RankTraffic sent = sent_by(rank, op.cargo[i], kind, op.to);
+      const RankTraffic sent = sent_by(rank, cargo, kind, op.to);
       const Sent& tier = link.tier == SimLink::Tier::port  ? sent.inside
                          : link.tier == SimLink::Tier::nic ? sent.outside
                                                            : sent.uplink;
-      const auto ways = link.tier == SimLink::Tier::nic ? nics_of(rank.value()).size() : 1;
+      const auto ways = link.tier == SimLink::Tier::nic ? nics_[at(rank.value())].size() : 1;
       // Where it is uneven, a link is as busy as in its busier direction.
-      bytes += (op.cargo[i].matrix < 0 ? tier.out : std::max(tier.out, tier.in)) / static_cast<double>(ways);
+      bytes += (cargo.matrix < 0 ? tier.out : std::max(tier.out, tier.in)) / static_cast<double>(ways);
     }
   }
   return bytes;
@@ -179,7 +181,7 @@ LinkShares SimLinks::found(const SimOp& op, std::int32_t player, std::int32_t ki
 
 const LinkShares& SimLinks::shares(const SimOp& op, std::int32_t player, std::int32_t kind, SimTime work) {
   const std::int32_t group = kind < 0 ? player : players_->kinds[at(kind)].of_player[at(player)];
-  const Key key{kind, group, std::int32_t{op.to}, work, {op.cargo.begin(), op.cargo.end()}};
+  const Key key{kind, group, std::int32_t{op.to}, work, op.cargo};
   const auto [place, made] = known_.try_emplace(key);
   if (made) place->second = found(op, player, kind, work);
   return place->second;

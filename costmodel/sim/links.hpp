@@ -57,7 +57,8 @@ class SimLinks {
   const Program& program_;
   std::span<const SimGroupKind> kinds_;
   const Players* players_ = nullptr;
-  std::vector<Place> places_;  // by rank
+  std::vector<Place> places_;                    // by rank
+  std::vector<std::vector<std::int32_t>> nics_;  // by rank: those that it sends by
   Neighbours neighbours_;
   std::vector<SimLink> links_;
   EdgeRates healthy_, now_;
@@ -65,7 +66,7 @@ class SimLinks {
   std::span<const SendMatrix> matrices_;
   std::map<std::string, std::size_t> known_links_;
   std::map<std::tuple<std::int32_t, std::int32_t, Cargo>, std::vector<RankTraffic>> known_traffic_;
-  using Key = std::tuple<std::int32_t, std::int32_t, std::int32_t, SimTime, std::vector<Cargo>>;
+  using Key = std::tuple<std::int32_t, std::int32_t, std::int32_t, SimTime, const std::vector<Cargo>*>;
   std::map<Key, LinkShares> known_;
 };
 

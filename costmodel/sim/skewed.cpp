@@ -39,7 +39,7 @@ TierBytes SkewedWork::sent_by(const SimOp& op, Rank rank) {
   const SimGroupKind& kind = kinds_[static_cast<std::size_t>(op.groups.back())];
   const std::int32_t group = kind.of_rank[static_cast<std::size_t>(rank.value())];
   const std::span<const Rank> members = kind.at(group);
-  const Cargo& cargo = op.cargo.back();
+  const Cargo& cargo = op.cargo->back();
   const auto [known, made] = traffic_.try_emplace({group, cargo});
   if (made) {
     std::vector<Place> places;

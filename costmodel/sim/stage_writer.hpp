@@ -133,9 +133,11 @@ class StageWriter {
     if (op.segment >= 0) op.issue = host_, op.segment = segment_;
     if (op.step >= 0 && in_.carried) {
       const Step& step = steps_[static_cast<std::size_t>(op.step)];
-      for (const std::int8_t kind : op.groups) op.cargo.push_back(in_.carried(step, stage_, kind));
-      if (op.to >= 0) op.cargo.push_back(in_.carried(step, stage_, -1));
-      for (Cargo& cargo : op.cargo) cargo.bytes /= op.pieces;
+      std::vector<Cargo> cargo;
+      for (const std::int8_t kind : op.groups) cargo.push_back(in_.carried(step, stage_, kind));
+      if (op.to >= 0) cargo.push_back(in_.carried(step, stage_, -1));
+      for (Cargo& each : cargo) each.bytes /= op.pieces;
+      if (!cargo.empty()) op.cargo = &*code_.cargo.insert(std::move(cargo)).first;
     }
     estimate(lane, op);
     code_.lanes[static_cast<std::size_t>(lane)].push_back(op);

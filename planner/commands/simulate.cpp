@@ -79,7 +79,8 @@ int run(Options o) {
   const auto start = std::chrono::steady_clock::now();
   const SimulatedStep step = simulate(evaluator, layout, inputs.settings.routing, settings);
   const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const SimResult result = sim_result(problem, evaluator, layout, settings, step);
+  SimResult result = sim_result(problem, evaluator, layout, settings, step);
+  result.conditions = conditions_of(o.sim);
   if (!o.trace.empty())
     write_output("--trace", o.trace, trace_text(step, evaluator.context(), evaluator.chain(layout)));
   o.asked.files.write(to_json(result));

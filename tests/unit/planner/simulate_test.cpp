@@ -51,6 +51,26 @@ TEST(SimulateCommand, PlaysALayoutOfAPlan) {
   EXPECT_THAT(of_plan.out, HasSubstr(layout));
 }
 
+// A result says what it was asked beside the layout, and a trace is what its pattern is.
+TEST(SimulateCommand, SaysItsConditions) {
+  const Workspace w;
+  std::string counts = "[1";
+  for (int e = 1; e < 64; ++e) counts += ", 1";
+  write_file(w.path("even.json"),
+             "{\"schema\": \"trainwright.expert-load/1\", \"source\": \"made up\", "
+             "\"experts\": 64, \"steps\": [{\"step\": 0, \"layers\": [" +
+                 counts + "]]}]}");
+  const Ran of_file =
+                w.run(simulate_args({"--load", "even.json", "--placement", "round-robin", "--json", "-"})),
+            named = w.run(simulate_args({"--placement", "round-robin", "--json", "-"}));
+  ASSERT_EQ(of_file.code, 0) << of_file.err;
+  const JsonView one = parse_json(of_file.out, "file"), other = parse_json(named.out, "named");
+  EXPECT_EQ(one.at("conditions").at("load").string(), "even.json");
+  EXPECT_EQ(one.at("conditions").at("placement").string(), "round-robin");
+  EXPECT_EQ(other.at("conditions").keys(), Args{"placement"});
+  EXPECT_EQ(one.at("step_time_s").number(), other.at("step_time_s").number());
+}
+
 TEST(SimulateCommand, RefusesInOneLine) {
   const Workspace w;
   write_file(w.path("broken.json"), "{\"schema\": \"trainwright.plan-file/1\", \"layouts\": [}");
