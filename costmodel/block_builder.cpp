@@ -57,6 +57,7 @@ std::int64_t Builder::local_width(const TensorSpec& spec) const {
 }
 
 std::int64_t Builder::bytes_of(const TensorSpec& spec) const {
+  if (spec.at_once > 0) return 0;
   return std::llround(local_rows(spec) * static_cast<double>(local_width(spec) * spec.element_bytes));
 }
 
@@ -90,7 +91,8 @@ std::int16_t Builder::new_value(const TensorSpec& spec, bool gradient) {
               .width = local_width(spec),
               .element_bytes = spec.element_bytes,
               .routed = spec.routed,
-              .gradient = gradient};
+              .gradient = gradient,
+              .at_once = spec.at_once};
   work_.operands.values.push_back(value);
   return static_cast<std::int16_t>(work_.operands.values.size() - 1);
 }
@@ -256,6 +258,7 @@ TensorId Builder::plain_linear(const LinearSpec& spec, TensorId x) {
   TensorSpec out = in;
   out.name = spec.name;
   out.width = spec.out;
+  out.at_once = spec.at_once;
   out.element_bytes = spec.adapter ? size_of(*input_.training.lora->math) : 2;
   if (spec.split == Split::column) out.place = cut(spec.axis);
   if (spec.split == Split::row) out.place = kPartial;

@@ -21,6 +21,15 @@ Collective collective_of(Conversion conversion) {
   }
 }
 
+// A product over some rows at a time. Its weight's gradient grows from part to part, in the one phase.
+Op in_parts(Op op, double rows) {
+  auto& shape = std::get<GemmShape>(op.work);
+  op.share = static_cast<double>(shape.m) / rows;
+  op.launches = static_cast<std::int16_t>(std::ceil(op.share));
+  shape.m = std::llround(rows);
+  return op;
+}
+
 }  // namespace
 
 // `spec` has the placement to start from.
@@ -84,11 +93,11 @@ Op Builder::linear_op(const Node& node, GemmPass pass, std::int64_t width) const
   op.module = node.module;
   op.low_precision = spec.low_precision;
   if (spec.adapter) op.math = *input_.training.lora->math;
-  op.weight_half = pass == GemmPass::wgrad;
+  op.weight_half = pass == GemmPass::wgrad && spec.at_once == 0;
   const double rows = local_rows(in);
   if (spec.groups == 0) {
     op.work = GemmShape{std::llround(std::ceil(rows)), n, k, pass, accumulates};
-    return op;
+    return spec.at_once > 0 && rows > spec.at_once ? in_parts(op, spec.at_once) : op;
   }
   const double groups = static_cast<double>(spec.groups_local);
   if (!kernels().grouped_gemm) {  // one product after another
@@ -154,7 +163,8 @@ Builder::Ready Builder::attention_ops(const Node& node, OpList& list, const Read
     hop.term = Term::cp;
     hop.stream = Stream::network;
     const int gradients = *kernels().wide_sums ? 2 : 1;
-    hop.work = RingWork{attention_group(bit(Dim::cp)), spec.hop * (backward ? 1 + gradients : 1), spec.ring_hops};
+    hop.work =
+        RingWork{attention_group(bit(Dim::cp)), spec.hop * (backward ? 1 + gradients : 1), spec.ring_hops};
     hop.launches = static_cast<std::int16_t>(spec.ring_hops);
     ring = push(list, hop, after.before, values.ring);
   }

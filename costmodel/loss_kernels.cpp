@@ -149,7 +149,7 @@ RowChunks liger_chunks(std::int64_t rows, std::int64_t hidden, std::int64_t voca
 }
 
 LossOps loss_ops(const LossCall& call) {
-  TW_CHECK(call.kernel != LossKernel::whole);
+  TW_CHECK(call.kernel != LossKernel::whole && call.kernel != LossKernel::row_chunks);
   LossOps out;
   if (call.kernel == LossKernel::liger || call.kernel == LossKernel::liger_in_place) {
     out = liger_ops(call);
@@ -186,6 +186,8 @@ std::int64_t loss_bytes(const LossCall& c) {
     case LossKernel::vocab_chunks:
     case LossKernel::vocab_chunks_fused:
       return vocab_peak(c);
+    case LossKernel::row_chunks:
+      return std::min(c.rows, c.chunk) * c.vocab * kBf16;
   }
   return 0;
 }

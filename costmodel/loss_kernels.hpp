@@ -16,7 +16,8 @@ namespace tw {
 // in the forward; liger_in_place: its releases that add each chunk's gradient by addmm. cce: tiles that never
 // leave the chip, gradients filtered; cce_kahan: the classifier's gradient unfiltered with compensated sums.
 // vocab_chunks: online softmax over slices of the vocabulary, one kernel per operator; vocab_chunks_fused:
-// the same with one kernel per direction.
+// the same with one kernel per direction. row_chunks: an ordinary head, whose products and loss take some
+// rows after the others, forward and backward together, so that logits of one chunk are there at a time.
 enum class LossKernel : std::uint8_t {
   whole,
   liger,
@@ -24,23 +25,25 @@ enum class LossKernel : std::uint8_t {
   cce,
   cce_kahan,
   vocab_chunks,
-  vocab_chunks_fused
+  vocab_chunks_fused,
+  row_chunks
 };
 constexpr auto enum_names(const LossKernel*) {
-  return std::array<std::pair<LossKernel, std::string_view>, 7>{
+  return std::array<std::pair<LossKernel, std::string_view>, 8>{
       {{LossKernel::whole, "whole"},
        {LossKernel::liger, "liger"},
        {LossKernel::liger_in_place, "liger_in_place"},
        {LossKernel::cce, "cce"},
        {LossKernel::cce_kahan, "cce_kahan"},
        {LossKernel::vocab_chunks, "vocab_chunks"},
-       {LossKernel::vocab_chunks_fused, "vocab_chunks_fused"}}};
+       {LossKernel::vocab_chunks_fused, "vocab_chunks_fused"},
+       {LossKernel::row_chunks, "row_chunks"}}};
 }
 
 struct LossCall {
   LossKernel kernel = LossKernel::whole;
   std::int64_t rows = 0, hidden = 0, vocab = 0;  // of one rank
-  std::int64_t chunk = 0;                        // of the vocabulary, where it is cut
+  std::int64_t chunk = 0;                        // of the vocabulary, or of rows, where it is cut
   bool backward = true;
   bool trained = true;     // the head's weight has a gradient
   bool cast_head = false;  // an fp32 head under autocast: cast again for every product
@@ -56,7 +59,7 @@ RowChunks liger_chunks(std::int64_t rows, std::int64_t hidden, std::int64_t voca
 struct LossOps {
   OpList forward, backward;
 };
-// For kernels other than `whole`.
+// For kernels other than `whole` and `row_chunks`.
 LossOps loss_ops(const LossCall& call);
 
 // Bytes at the peak beyond input, head and what the framework holds anyway: chunks, gradients of input

@@ -119,15 +119,20 @@ void StageMemory::add_head(const HeldChunk& chunk) {
 
 void StageMemory::add_logits(const HeldChunk& chunk) {
   const Profile& profile = *context_.machine.profile;
-  if (*profile.kernels.loss != LossKernel::whole) {
-    const EmitInput input{
-        context_.job.model,   &profile, pass_key(*chain_.layout), context_.job.seq, {}, false, false,
-        context_.job.training};
+  const LossKernel kernel = *profile.kernels.loss;
+  const EmitInput input{
+      context_.job.model,   &profile, pass_key(*chain_.layout), context_.job.seq, {}, false, false,
+      context_.job.training};
+  if (kernel != LossKernel::whole && kernel != LossKernel::row_chunks) {
     copies_ += loss_bytes(loss_call(input));
     return;
   }
   // The gradient of the head's input stands beside those of the logits.
   head_.moment = local_tokens(context_, *chain_.layout) * context_.job.model->hidden * size_of(DType::bf16);
+  if (kernel == LossKernel::row_chunks) {  // there in the head's backward alone
+    head_.moment += loss_bytes(loss_call(input));
+    return;
+  }
   const std::int64_t set = (1 + context_.job.model->mtp_layers) * logit_bytes(context_, *chain_.layout);
   for (std::size_t i = 0; i < moments(); ++i) {
     const std::int64_t logits = (chunk.held[i].forwards + chunk.held[i].deferred) * set;

@@ -27,6 +27,9 @@ void check_names(const JsonView& file, const Profile& profile) {
   };
   if (profile.kernels.vocab_multiple < 1) file.at("kernels").at("vocab_multiple").fail("must be at least 1");
   if (profile.state.gather_calls < 1) file.at("state").at("gather_calls").fail("must be at least 1");
+  if (profile.kernels.gathered_logits && *profile.kernels.loss == LossKernel::row_chunks) {
+    file.at("kernels").at("gathered_logits").fail("gathered logits are kept whole: not with row_chunks");
+  }
   if (profile.kernels.gathered_logits && profile.kernels.regather_input) {
     file.at("kernels").at("gathered_logits").fail("gathered logits are kept whole: not with regather_input");
   }

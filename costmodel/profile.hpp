@@ -74,6 +74,7 @@ struct KernelMechanisms {
   Defaulted<bool> low_precision_inputs{true};  // quantised GEMM inputs are kept, not their bf16 originals
   std::optional<PaddedPermutation> padded_permutation;  // absent: fused as without a capacity
   Defaulted<LossKernel> loss{LossKernel::whole};
+  Defaulted<std::int32_t> loss_rows{4096};    // of a chunk, where it has rows
   Defaulted<bool> fused_adapter{false};       // scaling, cast and sum of an adapter's output in one kernel
   Defaulted<bool> replicated_experts{false};  // ranks of ep hold the same tokens: sums replace the dispatch
   Defaulted<bool> emulated{false};            // low precision is only simulated: operands cast there and back
@@ -87,8 +88,8 @@ TW_DESCRIBE(KernelMechanisms, attention, gemm_library, fused_activation, fused_n
             loss_backward_passes, vocab_multiple, grouped_gemm, expert_launches, head_exchange_passes,
             dispatch_overlap, expanded_kv, unfused_pair_bytes, regather_input, selective_by_operator,
             early_stop, overlap_wgrad, tp_overlap, gate_apart, wide_sums, gathered_logits,
-            low_precision_inputs, padded_permutation, loss, fused_adapter, replicated_experts, emulated,
-            cast_bytes, cast_weights, compiled);
+            low_precision_inputs, padded_permutation, loss, loss_rows, fused_adapter, replicated_experts,
+            emulated, cast_bytes, cast_weights, compiled);
 
 // Where the exchange between pipeline stages runs under compute.
 enum class SendOverlap : std::uint8_t { never, interleaved, always };

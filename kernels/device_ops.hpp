@@ -56,13 +56,6 @@ struct RopeSize {
 };
 void rope(RopeSize size, const float* cosines, const float* sines, void* x, Stream stream);
 
-// loss [rows] and the gradient, (softmax - onehot) * scale, in place of the logits [rows, count].
-struct LossSize {
-  std::int64_t rows, count;
-  float scale;
-};
-void cross_entropy(LossSize size, const std::int32_t* targets, float* loss, void* logits, Stream stream);
-
 struct AdamWStep {
   float learning_rate, beta1, beta2, epsilon, weight_decay;
   float correction1, correction2;  // 1 - beta^step

@@ -101,92 +101,120 @@ __global__ void __launch_bounds__(kThreads) head_norm_bwd(HeadNormSize size, Hea
   if (static_cast<int>(threadIdx.x) < l.lanes && l.active) add8(b.dweight, l.lane, sum);
 }
 
-// A vector of a packed row, a lane for each of its packs.
-struct NormRopeLane {
-  std::int64_t at, angle;  // packs
-  bool active, turns, key, high;
-  int partner;  // lane of the warp with the other half of each pair
+// The other half of each pair that a lane's pack is of.
+struct Turn {
+  bool high;    // this one is the second half
+  int partner;  // lane of the warp with the other
 };
-
-__device__ NormRopeLane norm_rope_lane(const NormRopeSize& size, const HeadLanes& l, std::int64_t v) {
-  const int packs = static_cast<int>(size.head_dim) / kPack, half = packs / 2;
-  const std::int64_t heads = size.heads + 2 * size.kv_heads, row = v / heads, head = v % heads;
-  NormRopeLane out;
-  out.active = l.active && row < size.rows;
-  out.at = out.active ? v * packs + l.lane : 0;
-  out.turns = head < size.heads + size.kv_heads, out.key = head >= size.heads;
-  out.high = l.lane >= half;
-  out.angle = out.active ? row % size.length * half + l.lane % half : 0;
-  const int base = static_cast<int>(threadIdx.x) % 32 - l.lane;
-  out.partner = base + (out.high ? l.lane - half : l.lane + half) % l.lanes;
-  return out;
+__device__ Turn turn_of(int packs, const HeadLanes& l) {
+  const int half = packs / 2, base = static_cast<int>(threadIdx.x) % 32 - l.lane;
+  const bool high = l.lane >= half;
+  return {high, base + (high ? l.lane - half : l.lane + half) % l.lanes};
 }
 
-__device__ Pack8 turned(const Pack8& own, const NormRopeLane& lane, const Angles& angles) {
-  const Pack8 c = load8(angles.cosines, lane.angle), s = load8(angles.sines, lane.angle);
+__device__ Pack8 turned(const Pack8& own, const Turn& turn, const Pack8& c, const Pack8& s) {
   Pack8 out;
   for (int j = 0; j < kPack; ++j) {
-    const float other = __shfl_sync(0xffffffffU, own.v[j], lane.partner);
-    out.v[j] = own.v[j] * c.v[j] + (lane.high ? other : -other) * s.v[j];
+    const float other = __shfl_sync(0xffffffffU, own.v[j], turn.partner);
+    out.v[j] = own.v[j] * c.v[j] + (turn.high ? other : -other) * s.v[j];
   }
   return out;
 }
 
-__device__ HeadLanes lanes_of(const NormRopeSize& size) {
-  return lanes_of(HeadNormSize{size.rows, 0, size.head_dim, 0, 0, 0});
+// What all heads of a block's rows share, of the row's angles the lane's pack.
+struct NormRopeLane {
+  HeadLanes l;
+  int packs, heads, group, groups;  // of a head; of a row; heads that the block has at once
+  Turn turn;
+  Pack8 cosines, sines;
+};
+
+__device__ NormRopeLane norm_rope_lane(const NormRopeSize& size) {
+  NormRopeLane out;
+  out.l = lanes_of(HeadNormSize{size.rows, 0, size.head_dim, 0, 0, 0});
+  out.packs = static_cast<int>(size.head_dim) / kPack;
+  out.heads = static_cast<int>(size.heads + 2 * size.kv_heads);
+  out.group = static_cast<int>(threadIdx.x) / out.l.lanes, out.groups = kThreads / out.l.lanes;
+  out.turn = turn_of(out.packs, out.l);
+  return out;
 }
 
-__global__ void norm_rope_fwd(NormRopeSize size, const Bf16* x, const Bf16* weight, Angles angles, Bf16* y) {
-  const HeadLanes l = lanes_of(size);
-  const std::int64_t vectors = size.rows * (size.heads + 2 * size.kv_heads);
-  for (std::int64_t v = l.first; __any_sync(0xffffffffU, v < vectors); v += l.step) {
-    const NormRopeLane lane = norm_rope_lane(size, l, v);
-    Pack8 in = lane.active ? load8(x, lane.at) : Pack8{};
-    const Pack8 w = lane.active ? load8(weight, l.lane + (lane.key ? size.head_dim / kPack : 0)) : Pack8{};
-    float squares = 0;
-    for (int j = 0; j < kPack; ++j) squares += in.v[j] * in.v[j];
-    const float scale = rsqrtf(sum_over(squares, l.lanes) / static_cast<float>(size.head_dim) + size.epsilon);
-    Pack8 normed;
-    for (int j = 0; j < kPack; ++j) normed.v[j] = in.v[j] * scale * w.v[j];
-    const Pack8 out = turned(normed, lane, angles);
-    if (lane.active) store8(y, lane.at, lane.turns ? out : in);
+__device__ void load_angles(NormRopeLane& lane, const NormRopeSize& size, const Angles& angles,
+                            std::int64_t row) {
+  const int half = lane.packs / 2;
+  const std::int64_t at = row % size.length * half + lane.l.lane % half;
+  lane.cosines = lane.l.active ? load8(angles.cosines, at) : Pack8{};
+  lane.sines = lane.l.active ? load8(angles.sines, at) : Pack8{};
+}
+
+// A block per row, some heads at a time.
+__global__ void __launch_bounds__(kThreads)
+    norm_rope_fwd(NormRopeSize size, const Bf16* x, const Bf16* weight, Angles angles, Bf16* y) {
+  NormRopeLane lane = norm_rope_lane(size);
+  const HeadLanes& l = lane.l;
+  for (std::int64_t row = blockIdx.x; row < size.rows; row += gridDim.x) {
+    load_angles(lane, size, angles, row);
+    for (int base = 0; base < lane.heads; base += lane.groups) {
+      const int head = base + lane.group;
+      const bool mine = l.active && head < lane.heads;
+      const std::int64_t at = (row * lane.heads + head) * lane.packs + l.lane;
+      const Pack8 in = mine ? load8(x, at) : Pack8{};
+      float squares = 0;
+      for (int j = 0; j < kPack; ++j) squares += in.v[j] * in.v[j];
+      const float scale =
+          rsqrtf(sum_over(squares, l.lanes) / static_cast<float>(size.head_dim) + size.epsilon);
+      Pack8 normed;
+      const Pack8 w = mine ? load8(weight, l.lane + (head < size.heads ? 0 : lane.packs)) : Pack8{};
+      for (int j = 0; j < kPack; ++j) normed.v[j] = in.v[j] * scale * w.v[j];
+      const Pack8 out = turned(normed, lane.turn, lane.cosines, lane.sines);
+      const bool turns = head < size.heads + size.kv_heads;
+      if (mine && turns) store8(y, at, out);
+      if (mine && !turns) store8(y, at, in);
+    }
   }
 }
 
 __global__ void __launch_bounds__(kThreads)
     norm_rope_bwd(NormRopeSize size, NormRopeBackward b, Angles angles) {
-  const HeadLanes l = lanes_of(size);
-  const std::int64_t vectors = size.rows * (size.heads + 2 * size.kv_heads);
-  const std::int64_t packs = size.head_dim / kPack;
-  const auto *weight = static_cast<const Bf16*>(b.weight), *x = static_cast<const Bf16*>(b.x),
-             *dy = static_cast<const Bf16*>(b.dy);
+  NormRopeLane lane = norm_rope_lane(size);
+  const HeadLanes& l = lane.l;
+  const auto *x = static_cast<const Bf16*>(b.x), *dy = static_cast<const Bf16*>(b.dy),
+             *weight = static_cast<const Bf16*>(b.weight);
   auto* dx = static_cast<Bf16*>(b.dx);
   const float mean = 1.0f / static_cast<float>(size.head_dim);
-  Pack8 dweight[2] = {};
-  for (std::int64_t v = l.first; __any_sync(0xffffffffU, v < vectors); v += l.step) {
-    const NormRopeLane lane = norm_rope_lane(size, l, v);
-    const bool turns = lane.active && lane.turns;
-    const Pack8 upstream = lane.active ? load8(dy, lane.at) : Pack8{},
-                in = turns ? load8(x, lane.at) : Pack8{};
-    const Pack8 w = turns ? load8(weight, l.lane + (lane.key ? packs : 0)) : Pack8{};
-    const Pack8 g = turned(upstream, lane, angles);
-    float squares = 0, dots = 0;
-    for (int j = 0; j < kPack; ++j) squares += in.v[j] * in.v[j], dots += in.v[j] * g.v[j] * w.v[j];
-    const float scale = rsqrtf(sum_over(squares, l.lanes) * mean + size.epsilon);
-    const float share = sum_over(dots, l.lanes) * mean * scale * scale;
-    Pack8 out = upstream;
-    if (turns) {
+  Pack8 dqueries = {}, dkeys = {};
+  for (std::int64_t row = blockIdx.x; row < size.rows; row += gridDim.x) {
+    load_angles(lane, size, angles, row);
+    for (int base = 0; base < lane.heads; base += lane.groups) {
+      const int head = base + lane.group;
+      const bool mine = l.active && head < lane.heads, key = head >= size.heads;
+      const bool turns = mine && head < size.heads + size.kv_heads;
+      const std::int64_t at = (row * lane.heads + head) * lane.packs + l.lane;
+      const Pack8 upstream = mine ? load8(dy, at) : Pack8{}, in = turns ? load8(x, at) : Pack8{};
+      const Pack8 w = turns ? load8(weight, l.lane + (key ? lane.packs : 0)) : Pack8{};
+      const Pack8 g = turned(upstream, lane.turn, lane.cosines, lane.sines);
+      float squares = 0, dots = 0;
       for (int j = 0; j < kPack; ++j) {
-        out.v[j] = scale * (w.v[j] * g.v[j] - in.v[j] * share);
-        (lane.key ? dweight[1] : dweight[0]).v[j] += g.v[j] * in.v[j] * scale;
+        squares += in.v[j] * in.v[j], dots += in.v[j] * g.v[j] * w.v[j];
       }
+      const float scale = rsqrtf(sum_over(squares, l.lanes) * mean + size.epsilon);
+      const float share = sum_over(dots, l.lanes) * mean * scale * scale;
+      Pack8 out = upstream;
+      if (turns) {
+        for (int j = 0; j < kPack; ++j) {
+          out.v[j] = scale * (w.v[j] * g.v[j] - in.v[j] * share);
+          const float more = g.v[j] * in.v[j] * scale;
+          dqueries.v[j] += key ? 0.0f : more, dkeys.v[j] += key ? more : 0.0f;
+        }
+      }
+      if (mine) store8(dx, at, out);
     }
-    if (lane.active) store8(dx, lane.at, out);
   }
-  for (int part = 0; part < 2; ++part) {
-    const Pack8 sum = sum_of_block(dweight[part], l);
-    if (static_cast<int>(threadIdx.x) < l.lanes && l.active) add8(b.dweight, part * packs + l.lane, sum);
-  }
+  const bool adds = static_cast<int>(threadIdx.x) < l.lanes && l.active;
+  const Pack8 of_queries = sum_of_block(dqueries, l);
+  if (adds) add8(b.dweight, l.lane, of_queries);
+  const Pack8 of_keys = sum_of_block(dkeys, l);
+  if (adds) add8(b.dweight, lane.packs + l.lane, of_keys);
 }
 
 // Pack i of the rows, and where it lies among the parts.
@@ -229,15 +257,13 @@ void head_norm_backward(HeadNormSize size, const HeadNormBackward& at, Stream st
 
 void norm_rope_forward(const NormRopeSize& size, const void* x, const void* weight, Angles angles, void* y,
                        Stream stream) {
-  const std::int64_t packs = size.rows * (size.heads + 2 * size.kv_heads) * size.head_dim / kPack;
-  norm_rope_fwd<<<blocks_for(packs, kThreads), kThreads, 0, stream>>>(
+  norm_rope_fwd<<<blocks_for(size.rows, 1), kThreads, 0, stream>>>(
       size, static_cast<const Bf16*>(x), static_cast<const Bf16*>(weight), angles, static_cast<Bf16*>(y));
   launched("norm_rope_forward");
 }
 
 void norm_rope_backward(const NormRopeSize& size, const NormRopeBackward& at, Angles angles, Stream stream) {
-  const std::int64_t packs = size.rows * (size.heads + 2 * size.kv_heads) * size.head_dim / kPack;
-  const unsigned wanted = blocks_for(packs, kThreads), blocks = wanted < kHeadBlocks ? wanted : kHeadBlocks;
+  const unsigned wanted = blocks_for(size.rows, 1), blocks = wanted < kHeadBlocks ? wanted : kHeadBlocks;
   norm_rope_bwd<<<blocks, kThreads, 0, stream>>>(size, at, angles);
   launched("norm_rope_backward");
 }

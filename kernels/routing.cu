@@ -78,11 +78,21 @@ __global__ void __launch_bounds__(kOrderThreads)
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       if (!is[j]) continue;
-      order.route[to] = r + j;
-      order.token[to] = (r + j) / chosen;
       order.place[r + j] = to;
       order.factor[to++] = choice.weights[r + j];
     }
+  }
+}
+
+// A block per token: each pack is read once.
+__global__ void __launch_bounds__(kThreads)
+    spread(TokenSum size, const std::int32_t* place, const uint4* in, uint4* out) {
+  const int packs = static_cast<int>(size.width / kPack), chosen = static_cast<int>(size.top_k);
+  const std::int64_t token = blockIdx.x;
+  const std::int32_t* places = place + token * chosen;
+  for (int col = threadIdx.x; col < packs; col += blockDim.x) {
+    const uint4 pack = in[token * packs + col];
+    for (int k = 0; k < chosen; ++k) out[std::int64_t{places[k]} * packs + col] = pack;
   }
 }
 
@@ -195,10 +205,22 @@ void order_routes(RouterSize size, const RouterChoice& choice, const RouteOrder&
   launched("order_routes");
 }
 
+namespace {
+unsigned threads_of_token(std::int64_t packs) {
+  return static_cast<unsigned>(packs < kThreads ? (packs + 31) / 32 * 32 : kThreads);
+}
+}  // namespace
+
+void spread_rows(TokenSum size, const std::int32_t* place, const void* in, void* out, Stream stream) {
+  if (size.tokens == 0) return;
+  spread<<<static_cast<unsigned>(size.tokens), threads_of_token(size.width / kPack), 0, stream>>>(
+      size, place, static_cast<const uint4*>(in), static_cast<uint4*>(out));
+  launched("spread_rows");
+}
+
 void sum_routes(TokenSum size, const std::int32_t* place, const void* in, void* out, Stream stream) {
   if (size.tokens == 0) return;
-  const std::int64_t packs = size.width / kPack;
-  const auto threads = static_cast<unsigned>(packs < kThreads ? (packs + 31) / 32 * 32 : kThreads);
+  const unsigned threads = threads_of_token(size.width / kPack);
   const auto run = [&](auto kernel) {
     kernel<<<static_cast<unsigned>(size.tokens), threads, 0, stream>>>(
         size, place, static_cast<const Bf16*>(in), static_cast<Bf16*>(out));

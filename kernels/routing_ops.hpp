@@ -44,15 +44,16 @@ void add_balance_loss(RouterSize size, const float* probabilities, const RouterB
 // Routes (row * top_k + choice) by expert, and by row within one. counts [experts] is written.
 struct RouteOrder {
   std::int64_t* counts;
-  std::int32_t *route, *token;  // of each sorted row
-  std::int32_t* place;          // of each route: its sorted row
-  float* factor;                // of each sorted row: the route's weight
+  std::int32_t* place;  // of each route: its sorted row
+  float* factor;        // of each sorted row: the route's weight
 };
 void order_routes(RouterSize size, const RouterChoice& choice, const RouteOrder& order, Stream stream);
 
 struct TokenSum {
   std::int64_t tokens, top_k, width;
 };
+// out[place[t * top_k + j]] = in[t]: tokens to all of their routes.
+void spread_rows(TokenSum size, const std::int32_t* place, const void* in, void* out, Stream stream);
 // out[t] = the sum over j of in[place[t * top_k + j]], added up in fp32.
 void sum_routes(TokenSum size, const std::int32_t* place, const void* in, void* out, Stream stream);
 // out[i] = in[index[i]].

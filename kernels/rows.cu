@@ -57,40 +57,51 @@ __global__ void __launch_bounds__(kRowThreads)
   }
 }
 
-// Two sums of a block at once.
-__device__ float2 block_sums(float a, float b) {
-  __shared__ float2 parts[32];
+// Two sums of a team of a block at once: whole warps, which meet at a barrier of their own. Sums of one turn
+// are still read while those of the next are written.
+__device__ float2 team_sums(float a, float b, int team, int warps, int turn) {
+  __shared__ float2 parts[2][32];
   a = warp_sum(a), b = warp_sum(b);
-  __syncthreads();
-  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = {a, b};
-  __syncthreads();
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const float2 mine = lane < static_cast<int>(blockDim.x) / 32 ? parts[lane] : float2{0, 0};
+  const int lane = static_cast<int>(threadIdx.x) % 32, first = team * warps;
+  if (lane == 0) parts[turn][threadIdx.x / 32] = {a, b};
+  asm volatile("bar.sync %0, %1;" ::"r"(1 + team), "r"(32 * warps) : "memory");
+  const float2 mine = lane < warps ? parts[turn][first + lane] : float2{0, 0};
   return {warp_sum(mine.x), warp_sum(mine.y)};
 }
 
-constexpr int kWarpRows = 8;  // rows that a block works on at once where each has a warp
+// Rows that a block works on at once: each has a warp, or a team of warps.
+constexpr int kWarpRows = 8;
+template <int kOwned, bool kWarps>  // what registers allow
+constexpr int kBackwardThreads = kWarps        ? 32 * kWarpRows
+                                 : kOwned == 1 ? 768
+                                 : kOwned == 2 ? 640
+                                 : kOwned == 3 ? 512
+                                               : 256;
 
-// Over the warps of a block, lane by lane, in the first; whether this is it.
-__device__ bool summed_over_warps(Pack8& own) {
-  __shared__ Pack8 parts[32 * kWarpRows];
+// Over the teams of a block, member by member, in the first team; whether this is it.
+template <int kThreads>
+__device__ bool summed_over_teams(Pack8& own, int team, int member) {
+  __shared__ Pack8 parts[kThreads];
+  const int members = team, teams = static_cast<int>(blockDim.x) / members;
   __syncthreads();
   parts[threadIdx.x] = own;
   __syncthreads();
-  if (threadIdx.x >= 32) return false;
-  for (int w = 1; w < kWarpRows; ++w) {
-    for (int j = 0; j < kPack; ++j) own.v[j] += parts[32 * w + threadIdx.x].v[j];
+  if (static_cast<int>(threadIdx.x) >= members) return false;
+  for (int t = 1; t < teams; ++t) {
+    for (int j = 0; j < kPack; ++j) own.v[j] += parts[t * members + member].v[j];
   }
   return true;
 }
 
-// dx = s (w dy - x s^2 mean(w dy x)), dw = sum of dy x s. A row has a block, or a warp where kWarps; a thread
+// dx = s (w dy - x s^2 mean(w dy x)), dw = sum of dy x s. A row has a warp, or a team of `members`; a thread
 // owns kOwned packs of every row that comes to it, keeps their dw in registers, and reads the next row before
 // it works on this one.
 template <int kOwned, bool kWarps>
-__global__ void __launch_bounds__(kRowThreads) norm_backward(NormSize size, NormBackward at) {
-  const int team = kWarps ? 32 : static_cast<int>(blockDim.x), member = static_cast<int>(threadIdx.x) % team;
-  const std::int64_t teams = blockDim.x / team;
+__global__ void __launch_bounds__(kBackwardThreads<kOwned, kWarps>, 1)
+    norm_backward(NormSize size, NormBackward at, int wanted) {
+  const int members = kWarps ? 32 : wanted, member = static_cast<int>(threadIdx.x) % members,
+            team = static_cast<int>(threadIdx.x) / members;
+  const std::int64_t teams = blockDim.x / members;
   const auto *x = static_cast<const uint4*>(at.x), *dy = static_cast<const uint4*>(at.dy);
   const auto* weight = static_cast<const Bf16*>(at.weight);
   const std::int64_t packs = size.width / kPack, step = gridDim.x * teams;
@@ -99,14 +110,15 @@ __global__ void __launch_bounds__(kRowThreads) norm_backward(NormSize size, Norm
   const auto fetch = [&](std::int64_t r) {
 #pragma unroll
     for (int o = 0; o < kOwned; ++o) {
-      const std::int64_t i = member + o * static_cast<std::int64_t>(team);
+      const std::int64_t i = member + o * static_cast<std::int64_t>(members);
       const bool mine = r < size.rows && i < packs;
       next_x[o] = mine ? x[r * packs + i] : uint4{}, next_g[o] = mine ? dy[r * packs + i] : uint4{};
     }
   };
-  std::int64_t r = blockIdx.x * teams + threadIdx.x / team;
+  std::int64_t r = blockIdx.x * teams + team;
+  int turn = 0;
   fetch(r);
-  for (; r < size.rows; r += step) {
+  for (; r < size.rows; r += step, turn ^= 1) {
     uint4 held_x[kOwned], held_g[kOwned];
 #pragma unroll
     for (int o = 0; o < kOwned; ++o) held_x[o] = next_x[o], held_g[o] = next_g[o];
@@ -114,17 +126,18 @@ __global__ void __launch_bounds__(kRowThreads) norm_backward(NormSize size, Norm
     float squares = 0, dots = 0;
 #pragma unroll
     for (int o = 0; o < kOwned; ++o) {
-      const std::int64_t i = member + o * static_cast<std::int64_t>(team);
+      const std::int64_t i = member + o * static_cast<std::int64_t>(members);
       if (i >= packs) continue;
       const Pack8 in = widened(held_x[o]), g = widened(held_g[o]), w = load8(weight, i);
       for (int j = 0; j < kPack; ++j) squares += in.v[j] * in.v[j], dots += g.v[j] * w.v[j] * in.v[j];
     }
-    const float2 sums = kWarps ? float2{warp_sum(squares), warp_sum(dots)} : block_sums(squares, dots);
+    const float2 sums = kWarps ? float2{warp_sum(squares), warp_sum(dots)}
+                               : team_sums(squares, dots, team, members / 32, turn);
     const float mean = 1.0f / static_cast<float>(size.width);
     const float scale = rsqrtf(sums.x * mean + size.epsilon), share = sums.y * mean * scale * scale;
 #pragma unroll
     for (int o = 0; o < kOwned; ++o) {
-      const std::int64_t i = member + o * static_cast<std::int64_t>(team);
+      const std::int64_t i = member + o * static_cast<std::int64_t>(members);
       if (i >= packs) continue;
       const Pack8 in = widened(held_x[o]), g = widened(held_g[o]), w = load8(weight, i);
       Pack8 out = {};
@@ -138,8 +151,8 @@ __global__ void __launch_bounds__(kRowThreads) norm_backward(NormSize size, Norm
   }
 #pragma unroll
   for (int o = 0; o < kOwned; ++o) {
-    const std::int64_t i = member + o * static_cast<std::int64_t>(team);
-    if (kWarps && !summed_over_warps(dw[o])) continue;
+    const std::int64_t i = member + o * static_cast<std::int64_t>(members);
+    if (!summed_over_teams<kBackwardThreads<kOwned, kWarps>>(dw[o], members, member)) continue;
     if (i < packs) add8(at.dweight, i, dw[o]);
   }
 }
@@ -207,43 +220,10 @@ __global__ void rotate(RopeSize size, const float* cosines, const float* sines, 
   }
 }
 
-// The row is read twice and written once: its maximum and sum come from one pass (online softmax).
-__global__ void loss_and_gradient(LossSize size, const std::int32_t* targets, float* loss, Bf16* logits) {
-  const std::int64_t packs = size.count / kPack, row = static_cast<std::int64_t>(blockIdx.x) * packs;
-  float most = -INFINITY, sum = 0;
-  for (std::int64_t i = threadIdx.x; i < packs; i += blockDim.x) {
-    const Pack8 p = load8(logits, row + i);
-    float larger = most;
-    for (int j = 0; j < kPack; ++j) larger = fmaxf(larger, p.v[j]);
-    sum *= __expf(most - larger);
-    for (int j = 0; j < kPack; ++j) sum += __expf(p.v[j] - larger);
-    most = larger;
-  }
-  const float top = block_max(most);
-  const float whole = block_sum(most == -INFINITY ? 0.0f : sum * __expf(most - top));
-  const std::int64_t target = targets[blockIdx.x];
-  if (threadIdx.x == 0) loss[blockIdx.x] = logf(whole) + top - __bfloat162float(logits[row * kPack + target]);
-  __syncthreads();
-  const float scale = size.scale / whole;
-  for (std::int64_t i = threadIdx.x; i < packs; i += blockDim.x) {
-    Pack8 p = load8(logits, row + i);
-    for (int j = 0; j < kPack; ++j) {
-      p.v[j] = __expf(p.v[j] - top) * scale;
-      if (i * kPack + j == target) p.v[j] -= size.scale;
-    }
-    store8(logits, row + i, p);
-  }
-}
-
-// A warp per row, several packs of a lane on their way.
 __global__ void gather(GatherSize size, const std::int32_t* index, const uint4* in, uint4* out) {
-  const int packs = static_cast<int>(size.width / kPack), lane = static_cast<int>(threadIdx.x) % 32;
-  for (std::int64_t row = thread_of_all() / 32; row < size.rows; row += all_threads() / 32) {
-    const uint4* from = in + static_cast<std::int64_t>(index[row]) * packs;
-    uint4* to = out + row * packs;
-#pragma unroll 8
-    for (int i = lane; i < packs; i += 32) to[i] = from[i];
-  }
+  const std::int64_t packs = size.width / kPack, all = size.rows * packs;
+  for (std::int64_t i = thread_of_all(); i < all; i += all_threads())
+    out[i] = in[index[i / packs] * packs + i % packs];
 }
 
 constexpr int kThreads = 256;
@@ -272,18 +252,39 @@ unsigned resident(Kernel kernel, int threads, std::int64_t wanted) {
   return static_cast<unsigned>(wanted < most ? wanted : most);
 }
 
+namespace {
+
+// Teams of as many threads as a row needs, and of these as many as a block has room for: each block adds its
+// sums to the weight's gradient once, so few blocks are better than many.
+template <int kOwned>
+void backward_in_teams(NormSize size, const NormBackward& at, Stream stream) {
+  const std::int64_t packs = size.width / kPack;
+  const auto members = static_cast<int>(((packs + kOwned - 1) / kOwned + 31) / 32 * 32);
+  const int teams = kBackwardThreads<kOwned, false> / members, threads = teams * members;
+  if (teams == 0) throw std::runtime_error("a row is too wide for the kernels of norms");
+  const auto kernel = norm_backward<kOwned, false>;
+  kernel<<<resident(kernel, threads, (size.rows + teams - 1) / teams), threads, 0, stream>>>(size, at,
+                                                                                             members);
+}
+
+}  // namespace
+
 void rms_norm_backward(NormSize size, const NormBackward& at, Stream stream) {
   const std::int64_t packs = size.width / kPack;
-  const auto run = [&](auto kernel, int threads, std::int64_t wanted) {
-    kernel<<<resident(kernel, threads, wanted), threads, 0, stream>>>(size, at);
-    launched("rms_norm_backward");
-  };
   if (packs <= 4 * 32) {
-    const std::int64_t wanted = (size.rows + kWarpRows - 1) / kWarpRows;
-    return packs <= 2 * 32 ? run(norm_backward<2, true>, 32 * kWarpRows, wanted)
-                           : run(norm_backward<4, true>, 32 * kWarpRows, wanted);
+    const auto run = [&](auto kernel) {
+      kernel<<<resident(kernel, 32 * kWarpRows, (size.rows + kWarpRows - 1) / kWarpRows), 32 * kWarpRows, 0,
+               stream>>>(size, at, 32);
+    };
+    packs <= 2 * 32 ? run(norm_backward<2, true>) : run(norm_backward<4, true>);
+  } else {
+    packs <= 256    ? backward_in_teams<1>(size, at, stream)
+    : packs <= 1024 ? backward_in_teams<2>(size, at, stream)
+    : packs <= 1536 ? backward_in_teams<3>(size, at, stream)
+    : packs <= 1792 ? backward_in_teams<7>(size, at, stream)
+                    : backward_in_teams<8>(size, at, stream);
   }
-  with_owned(packs, [&](auto owned) { run(norm_backward<owned(), false>, threads_for(packs), size.rows); });
+  launched("rms_norm_backward");
 }
 
 void largest(const void* in, float* out, std::int64_t count, Stream stream) {
@@ -310,15 +311,9 @@ void rope(RopeSize size, const float* cosines, const float* sines, void* x, Stre
   launched("rope");
 }
 
-void cross_entropy(LossSize size, const std::int32_t* targets, float* loss, void* logits, Stream stream) {
-  loss_and_gradient<<<static_cast<unsigned>(size.rows), 1024, 0, stream>>>(size, targets, loss,
-                                                                           static_cast<Bf16*>(logits));
-  launched("cross_entropy");
-}
-
 void gather_rows(GatherSize size, const std::int32_t* index, const void* in, void* out, Stream stream) {
-  gather<<<blocks_for(size.rows * 32), kThreads, 0, stream>>>(size, index, static_cast<const uint4*>(in),
-                                                              static_cast<uint4*>(out));
+  gather<<<blocks_for(size.rows * size.width / kPack), kThreads, 0, stream>>>(
+      size, index, static_cast<const uint4*>(in), static_cast<uint4*>(out));
   launched("gather_rows");
 }
 

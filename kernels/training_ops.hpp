@@ -24,6 +24,9 @@ struct ScoredRows {
 };
 // (softmax - onehot) * scale in place of the logits; 0 for padding.
 void score_backward(VocabularyPart part, const ScoredRows& at, float scale, void* logits, Stream stream);
+// Both at once, of the whole vocabulary: logits are read and written once.
+void score_and_gradient(VocabularyPart part, const std::int32_t* targets, float scale, void* logits,
+                        float* parts, Stream stream);
 
 // Entries [first, first + count) of a table; a token outside them gives zeros.
 struct TableSize {

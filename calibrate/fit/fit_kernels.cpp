@@ -34,7 +34,7 @@ TileWork work_of(const KernelRow& row) {
   if (row.op.ends_with("_dgrad")) work = {.rows = m, .cols = k, .depth = n};
   if (row.op.find("_wgrad") != std::string::npos) work = {.rows = k, .cols = n, .depth = m};
   if (row.op.ends_with("_fp32")) work.extra_bytes = 2.0 * static_cast<double>(size_of(DType::fp32)) * n * k;
-  if (grouped) work.groups = extent(row, 0);
+  if (grouped) work.groups = extent(row, 0), work.extra_bytes *= work.groups;
   work.odd = row.shape[first + 1] % 2 != 0 || row.shape[first + 2] % 2 != 0;
   return work;
 }
@@ -148,6 +148,9 @@ void fit_grouped(CalibrationFile& file, const std::vector<KernelRow>& rows) {
   if (many)
     parameters.insert(parameters.end(),
                       {{&curve.fill, 8, 1024}, {&curve.tail, 0.05, 1}, {&curve.overlap, 1.5, 8}});
+  const bool sums =
+      std::any_of(rows.begin(), rows.end(), [](const auto& row) { return work_of(row).extra_bytes > 0; });
+  if (sums) parameters.push_back({&curve.exposed.value, 0.01, 1});
   fit_curve(parameters, gemm_rows(file, curve, rows, Seconds(0)), kLeastSpread, curve.evidence);
   curve.odd_rate = FlopsPerSec(rounded(file.gemm.odd_rate.value * (curve.rate / file.gemm.rate)));
   set_range(curve, rows);

@@ -30,6 +30,7 @@ struct TensorSpec {
   std::int64_t element_bytes = 2;
   Scope scope = Scope::attention;
   bool routed = false;  // rows are a mean: the run decides
+  double at_once = 0;   // rows of it that are there together, in its gradient alone; 0: all
 };
 
 enum class Split : std::uint8_t { column, row, replicated };  // of a weight over tp (etp)
@@ -47,6 +48,7 @@ struct LinearSpec {
   std::int64_t groups = 0;  // experts of the whole model: a grouped GEMM over the local ones
   std::int64_t groups_local = 0;
   bool tied = false;       // uses another weight: declares none
+  double at_once = 0;      // rows that the products and what follows take at a time; 0: all
   bool frozen = false;     // no weight gradient, and nothing kept for it
   bool adapter = false;    // trained beside a frozen linear, in the job's format of adapters
   std::int64_t depth = 0;  // input features that each of `parts` reads; 0: all

@@ -44,7 +44,8 @@ LossCall loss_call(const EmitInput& input) {
   call.rows = static_cast<std::int64_t>(input.key.mb) * input.seq / input.key.cp;
   call.hidden = input.model->hidden;
   call.vocab = local_vocab(*input.model, *input.profile, input.key.tp);
-  call.chunk = std::min(kVocabChunk, call.vocab);
+  const bool by_rows = call.kernel == LossKernel::row_chunks;
+  call.chunk = by_rows ? *input.profile->kernels.loss_rows : std::min(kVocabChunk, call.vocab);
   call.trained = !adapts(input.training);
   call.cast_head = *input.profile->state.autocast;
   return call;
@@ -149,7 +150,8 @@ LayerWork emit_head(const EmitInput& input) {
   Builder b(without_recompute(input));
   const Model& model = b.model();
   const TensorId x = b.norm("final_norm", b.source(residual_stream(b)));
-  if (*b.kernels().loss != LossKernel::whole) return chunked_head(b, x);
+  const bool by_rows = *b.kernels().loss == LossKernel::row_chunks;
+  if (!by_rows && *b.kernels().loss != LossKernel::whole) return chunked_head(b, x);
   const std::int64_t padded = local_vocab(model, *input.profile, input.key.tp) * input.key.tp;
   const KernelMechanisms& k = b.kernels();
   const bool gathered = k.gathered_logits && input.key.tp > 1;
@@ -159,15 +161,18 @@ LayerWork emit_head(const EmitInput& input) {
                                    .split = Split::column,
                                    .axis = AxisName::vocab,
                                    .low_precision = false,
-                                   .tied = model.tied_embeddings},
+                                   .tied = model.tied_embeddings,
+                                   .at_once = by_rows ? *b.kernels().loss_rows : 0.0},
                                   b.require(x, kWhole));
   const TensorId logits = gathered ? b.require(local, kWhole) : local;
-  const double bytes = static_cast<double>(b.local_bytes(logits));
-  // Passes over bf16 logits. Fused: one read forward; one read and one write backward. Unfused as the
-  // profile counts it; PyTorch: a cast to fp32 (1 + 2), log-softmax (2 + 2), gather; backward softmax
-  // (2 + 2) and the cast (2 + 1).
-  // Gathered into a list of parts, they are copied out of the collective and joined: 2 + 2 more.
-  const bool fused = k.fused_loss;
+  const double bytes = by_rows
+                           ? b.tokens() * static_cast<double>(padded / input.key.tp * size_of(DType::bf16))
+                           : static_cast<double>(b.local_bytes(logits));
+  // Passes over bf16 logits. Fused: one read forward; one read and one write backward, or the write alone
+  // where one kernel does both. Unfused as the profile counts it; PyTorch: a cast to fp32 (1 + 2),
+  // log-softmax (2 + 2), gather; backward softmax (2 + 2) and the cast (2 + 1). Gathered into a list of
+  // parts, they are copied out of the collective and joined: 2 + 2 more.
+  const bool fused = k.fused_loss, once = by_rows && input.key.tp == 1;
   const double lists = gathered ? 4 : 0;
   for (std::int32_t i = 0; i < input.profile->host.sync_per_microbatch; ++i) b.host_sync("loss_value");
   const TensorSpec scalar{
@@ -176,7 +181,10 @@ LayerWork emit_head(const EmitInput& input) {
                                .what = Operator::score,
                                .out = scalar,
                                .forward_bytes = (lists + (fused ? 1 : k.loss_forward_passes)) * bytes,
-                               .backward_bytes = (fused ? 2 : k.loss_backward_passes) * bytes,
+                               .backward_bytes = (once    ? 1
+                                                  : fused ? 2
+                                                          : k.loss_backward_passes) *
+                                                 bytes,
                                .keeps_input = true,
                                .keeps_output = true,
                                .launches = static_cast<std::int16_t>(fused ? 2 : 6)},

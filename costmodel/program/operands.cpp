@@ -1,6 +1,7 @@
 #include "costmodel/program/operands.hpp"
 
 #include <fmt/format.h>
+#include <algorithm>
 
 #include <cmath>
 
@@ -30,7 +31,8 @@ std::string_view name_of(Operator what) {
 }
 
 std::int64_t Value::bytes() const {
-  return std::llround(rows * static_cast<double>(width * element_bytes));
+  const double there = at_once == 0 ? rows : gradient ? std::min(rows, at_once) : 0;
+  return std::llround(there * static_cast<double>(width * element_bytes));
 }
 
 std::string to_string(const Operands& operands, const LayerOperands& layer) {

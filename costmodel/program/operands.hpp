@@ -53,6 +53,8 @@ struct Value {
   std::int64_t element_bytes = 2;
   bool routed = false;
   bool gradient = false;
+  double at_once =
+      0;  // rows that a kernel makes and uses up before the next, all of them in the backward; 0: all
   std::int64_t bytes() const;
 };
 

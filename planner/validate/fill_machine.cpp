@@ -110,6 +110,10 @@ void apply_row(const RowLayout& l, Profile& p, std::vector<std::string>& filled)
     p.kernels.attention = AttentionKernel::unfused;
   }
   if (l.loss_kernel.empty()) return;
+  if (l.loss_kernel == "whole") {
+    p.kernels.loss = LossKernel::whole;
+    return;
+  }
   const bool fused = !mentions(l.loss_kernel, "unfused") && !mentions(l.loss_kernel, "torch");
   p.kernels.fused_loss = fused;
   p.memory.logit_copies = fused ? std::min(p.memory.logit_copies, 0.5) : std::max(p.memory.logit_copies, 2.0);

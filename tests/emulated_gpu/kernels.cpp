@@ -196,6 +196,12 @@ void score_backward(VocabularyPart part, const ScoredRows& at, float scale, void
                                     static_cast<double>(scale), half(logits));
 }
 
+void score_and_gradient(VocabularyPart part, const std::int32_t* targets, float scale, void* logits,
+                        float* parts, Stream stream) {
+  score_forward(part, targets, logits, parts, stream);
+  score_backward(part, {targets, parts}, scale, logits, stream);
+}
+
 void embedding_forward(TableSize size, const std::int32_t* tokens, const void* table, void* y, Stream) {
   cpu::Embedding<bf16>::forward({size.rows, size.width, size.first, size.count}, tokens, half(table),
                                 half(y));
@@ -333,12 +339,14 @@ void order_routes(RouterSize size, const RouterChoice& choice, const RouteOrder&
     const std::int64_t first = at;
     for (std::int64_t r = 0; r < all; ++r) {
       if (choice.experts[r] != expert) continue;
-      order.route[at] = static_cast<std::int32_t>(r),
-      order.token[at] = static_cast<std::int32_t>(r / size.top_k);
       order.place[r] = static_cast<std::int32_t>(at), order.factor[at++] = choice.weights[r];
     }
     order.counts[expert] = at - first;
   }
+}
+void spread_rows(TokenSum size, const std::int32_t* place, const void* in, void* out, Stream) {
+  for (std::int64_t r = 0; r < size.tokens * size.top_k; ++r)
+    std::copy_n(half(in) + r / size.top_k * size.width, size.width, half(out) + place[r] * size.width);
 }
 void sum_routes(TokenSum size, const std::int32_t* place, const void* in, void* out, Stream) {
   for (std::int64_t i = 0; i < size.tokens * size.width; ++i) {

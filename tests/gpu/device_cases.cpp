@@ -31,6 +31,7 @@ ProgramInput device_input(const DeviceCase& one) {
   input.model = device_model(one.model);
   input.profile = load_profile("trainwright");
   input.profile.kernels.vocab_multiple = 16;
+  input.profile.kernels.loss_rows = 96;  // several chunks, the last with fewer
   input.job.gpus = one.ranks, input.job.global_batch = 8, input.job.seq = 128;
   return input;
 }

@@ -103,25 +103,50 @@ TEST_F(GpuKernels, RowOperators) {
   EXPECT_EQ(host<float>(top)[0], most);
 }
 
+// In double. One pass in clusters of blocks and two passes apart, rows of few packs and of more than clusters
+// hold, vocabularies with padding and targets that others have.
 TEST_F(GpuKernels, LossAndItsGradient) {
-  constexpr std::int64_t rows = 19, count = 4096;
-  const Buffer logits = normal(rows * count, 3);
-  const auto before = floats(logits);
-  std::vector<std::int32_t> targets;
-  for (std::int32_t i = 0; i < rows; ++i) targets.push_back(i * 211 % count);
-  Buffer on_gpu(4 * rows), loss(4 * rows);
-  to_device(targets.data(), on_gpu.data(), 4 * rows, stream());
-  cross_entropy({rows, count, 0.5f}, static_cast<const std::int32_t*>(on_gpu.data()), loss.floats(),
-                logits.data(), stream());
-  const cpu::VocabularyRange range{rows, 0, count, count};
-  std::vector<cpu::CrossEntropy<float>::Part> parts(rows);
-  std::vector<float> wanted(rows), gradient(before.size());
-  cpu::CrossEntropy<float>::forward(range, before.data(), targets.data(), parts.data());
-  cpu::CrossEntropy<float>::loss(rows, parts.data(), wanted.data());
-  cpu::CrossEntropy<float>::backward(range, {before.data(), targets.data(), parts.data()}, 0.5,
-                                     gradient.data());
-  EXPECT_LT(error_of(host<float>(loss), wanted), 1e-5);
-  EXPECT_LT(error_of(floats(logits), gradient), kTolerance);
+  struct Size {
+    std::int64_t rows, count, first, real;
+  };
+  for (const auto& [rows, count, first, real] :
+       {Size{1, 8, 0, 1}, Size{3, 64, 0, 61}, Size{19, 4096, 0, 4096}, Size{7, 32000, 0, 32000},
+        Size{5, 65536, 0, 65531}, Size{4, 128256, 0, 128256}, Size{3, 151936, 0, 151643},
+        Size{2, 262144, 0, 262144}, Size{2, 270336, 0, 270001}, Size{37, 1024, 512, 1000}}) {
+    SCOPED_TRACE(testing::Message() << rows << " rows of " << count << ", " << real << " real, from "
+                                    << first);
+    const Buffer logits = normal(rows * count, 3), apart = unwritten(rows * count);
+    on_device(logits.data(), apart.data(), 2 * rows * count, stream());
+    std::vector<double> before;
+    for (const float each : floats(logits)) before.push_back(static_cast<double>(each));
+    std::vector<std::int32_t> targets;
+    for (std::int32_t i = 0; i < rows; ++i)
+      targets.push_back(static_cast<std::int32_t>((i * 211 + 5) % (first + real)));
+    Buffer there(4 * rows);
+    const Buffer parts = unwritten(3 * rows, 4), parts_apart = unwritten(3 * rows, 4);
+    to_device(targets.data(), there.data(), 4 * rows, stream());
+    const auto* on_gpu = static_cast<const std::int32_t*>(there.data());
+    const VocabularyPart part{rows, count, first, real};
+    score_and_gradient(part, on_gpu, 0.5f, logits.data(), parts.floats(), stream());
+    score_forward(part, on_gpu, apart.data(), parts_apart.floats(), stream());
+    score_backward(part, {on_gpu, parts_apart.floats()}, 0.5f, apart.data(), stream());
+    const cpu::VocabularyRange range{rows, first, count, first + real};
+    std::vector<cpu::CrossEntropy<double>::Part> wanted(static_cast<std::size_t>(rows));
+    std::vector<double> gradient(before.size()), numbers;
+    cpu::CrossEntropy<double>::forward(range, before.data(), targets.data(), wanted.data());
+    cpu::CrossEntropy<double>::backward(range, {before.data(), targets.data(), wanted.data()}, 0.5,
+                                        gradient.data());
+    for (const auto& each : wanted) numbers.insert(numbers.end(), {each.maximum, each.sum, each.target});
+    for (const Buffer* got : {&parts, &parts_apart}) EXPECT_LT(error_of(host<float>(*got), numbers), 1e-5);
+    for (const Buffer* got : {&logits, &apart}) {
+      const std::vector<float> own = floats(*got);
+      if (real > 1) {  // of one entry alone it is zero
+        EXPECT_LT(error_of(own, gradient), kTolerance);
+      }
+      for (std::int64_t i = 0; i < rows * count; ++i)
+        ASSERT_TRUE(i % count < real || own[static_cast<std::size_t>(i)] == 0) << i;
+    }
+  }
 }
 
 TEST_F(GpuKernels, CastsAndSums) {
@@ -226,47 +251,13 @@ TEST_F(GpuKernels, NormsAndRotaryPositionsOfHeads) {
   }
 }
 
-// Routes of experts in order, and rows with their numbers moved by blocks, more than go with one launch.
-TEST_F(GpuKernels, RoutesAndRowsInOrder) {
-  const RouterSize size{1003, 24, 3, false};
-  const std::int64_t all = size.rows * size.top_k;
-  std::vector<std::int32_t> experts;
+// Rows with their numbers moved by blocks, more than go with one launch.
+TEST_F(GpuKernels, RowsMovedByBlocks) {
   std::vector<float> weights;
-  for (std::int64_t r = 0; r < all; ++r) {
-    experts.push_back(static_cast<std::int32_t>(r * r % 23));  // the last has none
-    weights.push_back(static_cast<float>(r));
-  }
-  const auto device = [&](const void* data, std::int64_t bytes) {
-    Buffer out(bytes);
-    to_device(data, out.data(), bytes, stream());
-    synchronise();
-    return out;
-  };
-  const Buffer chosen = device(experts.data(), 4 * all), factors = device(weights.data(), 4 * all);
-  const Buffer counts = unwritten(24, 8), route = unwritten(all, 4), token = unwritten(all, 4),
-               place = unwritten(all, 4), factor = unwritten(all, 4);
-  const auto ints = [](const Buffer& buffer) { return static_cast<std::int32_t*>(buffer.data()); };
-  order_routes(
-      size, {nullptr, ints(chosen), factors.floats()},
-      {static_cast<std::int64_t*>(counts.data()), ints(route), ints(token), ints(place), factor.floats()},
-      stream());
-  std::vector<std::int32_t> wanted(experts.size());
-  std::iota(wanted.begin(), wanted.end(), 0);
-  std::stable_sort(wanted.begin(), wanted.end(), [&](auto a, auto b) {
-    return experts[static_cast<std::size_t>(a)] < experts[static_cast<std::size_t>(b)];
-  });
-  EXPECT_EQ(host<std::int32_t>(route), wanted);
-  const auto tokens = host<std::int32_t>(token), places = host<std::int32_t>(place);
-  const auto sorted = host<float>(factor);
-  for (std::size_t i = 0; i < wanted.size(); ++i) {
-    EXPECT_EQ(tokens[i], wanted[i] / 3);
-    EXPECT_EQ(places[static_cast<std::size_t>(wanted[i])], static_cast<std::int32_t>(i));
-    EXPECT_EQ(sorted[i], static_cast<float>(wanted[i]));
-  }
-  for (std::int64_t e = 0; e < 24; ++e)
-    EXPECT_EQ(host<std::int64_t>(counts)[static_cast<std::size_t>(e)],
-              std::count(experts.begin(), experts.end(), e));
-
+  for (std::int64_t r = 0; r < 600; ++r) weights.push_back(static_cast<float>(r));
+  Buffer factors(4 * 600);
+  to_device(weights.data(), factors.data(), factors.bytes(), stream());
+  synchronise();
   std::vector<RowBlockMove> moves;  // rows in pairs, from the last to the first
   constexpr std::int64_t kPairs = 300, kWidth = 24;
   for (std::int64_t i = 0; i < kPairs; ++i) moves.push_back({2 * (kPairs - 1 - i), 2 * i, 2});

@@ -114,13 +114,10 @@ TEST_F(Routing, OrderOfRoutes) {
       for (std::int64_t r = 0; r < all; ++r)
         chosen.push_back(load.chooses(r, experts)), weights.push_back(static_cast<float>(r % 1009));
       const Buffer c = held(chosen), w = held(weights);
-      const Buffer counts = unwritten(experts, 8), route = unwritten(all, 4), token = unwritten(all, 4),
-                   place = unwritten(all, 4), factor = unwritten(all, 4);
-      order_routes(
-          {rows, experts, top_k, false}, {nullptr, ints(c), w.floats()},
-          {static_cast<std::int64_t*>(counts.data()), ints(route), ints(token), ints(place), factor.floats()},
-          stream());
-      std::vector<std::int32_t> order(chosen.size()), tokens, places(chosen.size());
+      const Buffer counts = unwritten(experts, 8), place = unwritten(all, 4), factor = unwritten(all, 4);
+      order_routes({rows, experts, top_k, false}, {nullptr, ints(c), w.floats()},
+                   {static_cast<std::int64_t*>(counts.data()), ints(place), factor.floats()}, stream());
+      std::vector<std::int32_t> order(chosen.size()), places(chosen.size());
       std::iota(order.begin(), order.end(), 0);
       std::stable_sort(order.begin(), order.end(),
                        [&](auto a, auto b) { return chosen[size_of(a)] < chosen[size_of(b)]; });
@@ -128,12 +125,9 @@ TEST_F(Routing, OrderOfRoutes) {
       std::vector<std::int64_t> each(size_of(experts), 0);
       for (const std::int32_t e : chosen) ++each[size_of(e)];
       for (std::size_t i = 0; i < order.size(); ++i) {
-        tokens.push_back(order[i] / static_cast<std::int32_t>(top_k));
         places[size_of(order[i])] = static_cast<std::int32_t>(i),
         factors.push_back(weights[size_of(order[i])]);
       }
-      EXPECT_EQ(host<std::int32_t>(route), order);
-      EXPECT_EQ(host<std::int32_t>(token), tokens);
       EXPECT_EQ(host<std::int32_t>(place), places);
       EXPECT_EQ(host<float>(factor), factors);
       EXPECT_EQ(host<std::int64_t>(counts), each);
@@ -156,8 +150,10 @@ TEST_F(Routing, RowsThereAndBack) {
     for (std::int64_t r = 0; r < all; ++r)
       token[size_of(place[size_of(r)])] = static_cast<std::int32_t>(r / top_k);
     const Buffer p = held(place), t = held(token), x = normal(tokens * width), rows = normal(all * width);
-    const Buffer there = unwritten(all * width), back = unwritten(tokens * width);
+    const Buffer there = unwritten(all * width), spread = unwritten(all * width),
+                 back = unwritten(tokens * width);
     gather_rows({all, width}, ints(t), x.data(), there.data(), stream());
+    spread_rows({tokens, top_k, width}, ints(p), x.data(), spread.data(), stream());
     sum_routes({tokens, top_k, width}, ints(p), rows.data(), back.data(), stream());
     const std::vector<float> fx = floats(x), fr = floats(rows);
     std::vector<float> wanted(size_of(all * width));
@@ -168,6 +164,7 @@ TEST_F(Routing, RowsThereAndBack) {
           static_cast<double>(fr[size_of(place[size_of(i / width)] * width + i % width)]);
     }
     EXPECT_EQ(floats(there), wanted);
+    EXPECT_EQ(floats(spread), wanted);
     EXPECT_LT(error_of(floats(back), sums), kTolerance);
   }
 }

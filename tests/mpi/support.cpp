@@ -47,6 +47,7 @@ ProgramInput input_of(const Case& one) {
   const std::int32_t layers = input.layout.vpp > 1 || input.layout.pp > 5 ? 8 : 5;
   input.model = small_model(one.model, one.layers > 0 ? one.layers : layers);
   input.profile = load_profile("trainwright");
+  input.profile.kernels.loss = LossKernel::whole;  // as on CPUs
   // 60 entries on 8 ranks: the last has four, not eight. Padded: the first rank has all 64, the others none.
   input.profile.kernels.vocab_multiple = one.model.ends_with("padded") ? 64 : 4;
   input.job.gpus = one.ranks, input.job.global_batch = one.batch, input.job.seq = one.seq;

@@ -9,6 +9,7 @@
 #include "costmodel/program/view.hpp"
 #include "topology/check.hpp"
 #include "topology/json.hpp"
+#include "train/device/idle.hpp"
 
 namespace tw::train {
 namespace {
@@ -49,6 +50,14 @@ bool meets(const Operands& io) {
   }
 }
 
+std::int32_t first_gathered(const View& view) {
+  if (!view.program().cuts_parameters()) return -1;
+  for (const Step& step : view.steps()) {
+    if (step.action == Action::gather) return step.unit;
+  }
+  return -1;
+}
+
 }  // namespace
 
 void refuse_on_device(const Program& program) {
@@ -65,6 +74,8 @@ DeviceEngine::DeviceEngine(const View& view, Messages& messages, const Settings&
     : view_(view),
       gpu_(messages, poisoned),
       operations_(view, gpu_, settings, data),
+      idle_(idle_traffic(view)),
+      first_gathered_(first_gathered(view)),
       trace_(gpu_.lanes.compute()) {
   refuse_on_device(view.program());
   factor_ = gpu_.memory.take(sizeof(float));
@@ -276,7 +287,14 @@ void DeviceEngine::act(const Step& step) {
   done(step);
 }
 
+// The next step begins with a gather that nothing else would run beside: it runs beside the other updates.
+void DeviceEngine::update(std::int32_t unit) {
+  operations_.state(unit).update(settings(), factor_.floats(), operations_.step + 1);
+  if (unit == first_gathered_) operations_.state(unit).gather();
+}
+
 void DeviceEngine::play(const Step& step) {
+  if (idle(step)) return;
   switch (step.action) {
     case Action::gather:
       return operations_.state(step.unit).gather();
@@ -291,7 +309,7 @@ void DeviceEngine::play(const Step& step) {
     case Action::clip:
       return clip();
     case Action::update:
-      return operations_.state(step.unit).update(settings(), factor_.floats(), operations_.step + 1);
+      return update(step.unit);
     default:
       TW_CHECK(false);
   }
@@ -327,7 +345,8 @@ void DeviceEngine::sum_copies(std::int32_t unit) {
 
 void DeviceEngine::clip() {
   double* sums = operations_.sums();
-  for (std::int32_t unit = 0; unit < static_cast<std::int32_t>(view_.units().size()); ++unit) {
+  // In the order of their reductions: the last of these is still under way.
+  for (auto unit = static_cast<std::int32_t>(view_.units().size()) - 1; unit >= 0; --unit) {
     if (view_.program().copies(view_.stage(), unit).front() == Program::Copy{view_.stage(), unit})
       operations_.state(unit).add_squares(sums);
   }

@@ -75,6 +75,8 @@ class DeviceEngine {
   std::vector<Rank> holders(std::int32_t unit) const;
   bool waits_for_network(const Step& step, const Call& call) const;
   const Operands* after(const Step& step, const Call& call) const;
+  bool idle(const Step& step) const { return idle_[static_cast<std::size_t>(&step - view_.steps().data())]; }
+  void update(std::int32_t unit);
   void flush();
   void done(const Step& step);
   void play(const Step& step);
@@ -86,6 +88,8 @@ class DeviceEngine {
   DeviceOperations operations_;
   std::map<std::tuple<std::int32_t, std::int32_t, bool, std::int32_t>, std::int32_t> channels_;  // lanes
   std::map<std::tuple<std::int32_t, bool, std::int32_t>, Value> kept_;  // sent to this rank itself
+  std::vector<bool> idle_;                                              // by step: traffic that is left out
+  std::int32_t first_gathered_;                                         // unit; -1: parameters are not cut
   std::optional<Call> held_;  // a weight half, until the exchange after it is under way
   const Step* held_step_ = nullptr;
   StreamTimes trace_;

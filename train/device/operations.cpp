@@ -161,6 +161,9 @@ void DeviceOperations::rotate(DeviceCall& call) {
 void DeviceOperations::linear(DeviceCall& call) {
   const Parameter w = parameter(call);
   if (w.flat->weight->scope == Scope::expert) return linear_of_experts(call, w);
+  if (!call.backward() && by_chunks(call, call.io.writes[0])) return open_head(call, w);
+  if (call.backward() && by_chunks(call, call.io.reads[0]))
+    return call.io.half == Half::weight_gradient ? end_head(call) : head_backward(call, w);
   const DeviceHandle& x = call.reads[0];
   const std::int64_t out = w.flat->part.local_rows(), in = w.flat->part.column.room;
   gpu::GemmCall product{gpu::Product::forward, x->rows, out, in};
@@ -221,11 +224,17 @@ void DeviceOperations::embed(DeviceCall& call) {
 
 void DeviceOperations::score(DeviceCall& call) {
   DeviceHandle& logits = call.reads[0];
-  const WeightUse table = head_table(view_, call.work, call.unit);
-  const Extent& rows = state(table.unit).flat().weight(table.index).part.row[0];
-  const std::int64_t real = std::clamp<std::int64_t>(view_.model().vocab - rows.first, 0, logits->width);
-  const gpu::VocabularyPart part{logits->rows, logits->width, rows.first, real};
-  const double scale = 1.0 / static_cast<double>(view_.global_batch() * view_.seq());
+  if (by_chunks(call, call.io.reads[0])) {  // all at the head's backward
+    if (!call.backward()) {
+      call.writes[0] = tensor(logits->rows, 3, gpu::Number::fp32);
+      return;
+    }
+    head(call).parts = call.reads[1];
+    call.writes[0] = std::move(logits);
+    return;
+  }
+  const gpu::VocabularyPart part = vocabulary(call, logits->rows, logits->width);
+  const double scale = loss_scale();
   void* at = read(logits);
   if (!call.backward()) {
     call.writes[0] = tensor(logits->rows, 3, gpu::Number::fp32);
@@ -245,7 +254,11 @@ void DeviceOperations::merge_scores(DeviceCall& call) {
   const Group group = view_.group(call.io.group);
   const DeviceHandle& mine = call.reads[0];
   const auto ranks = static_cast<std::int64_t>(group.size());
-  const double scale = 1.0 / static_cast<double>(view_.global_batch() * view_.seq());
+  const double scale = loss_scale();
+  if (head_is_open(call)) {
+    call.writes[0] = tensor(mine->rows, 3, gpu::Number::fp32);
+    return;
+  }
   DeviceHandle out = tensor(mine->rows, 3, gpu::Number::fp32);
   Block all = gpu_.memory.take(mine->bytes() * ranks);
   out->ready = on_network({&mine->block, &all, &out->block}, [&](gpu::Stream stream) {

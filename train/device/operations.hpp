@@ -33,7 +33,7 @@ struct DeviceCall {
 
 // The way of a layer's routed rows for one micro-batch.
 struct DeviceRoutes {
-  Block counts, route, token, place;         // as gpu::RouteOrder
+  Block counts, place;                       // as gpu::RouteOrder
   Block arrived_factors;                     // before those of others with a part of the same experts
   Block factors;                             // of the rows here
   Block factor_gradients;                    // on their way back
@@ -61,7 +61,9 @@ class DeviceOperations {
   bool put_off() const { return put_off_.has_value(); }
   bool joins(const DeviceCall& call) const { return put_off() && put_off_->next == &call.io; }
   void settle();
-  void forget(std::int32_t unit, std::int32_t microbatch) { routes_.erase({unit, microbatch}); }
+  void forget(std::int32_t unit, std::int32_t microbatch) {
+    routes_.erase({unit, microbatch}), heads_.erase({unit, microbatch});
+  }
   DeviceUnit& state(std::int32_t unit) { return states_[static_cast<std::size_t>(unit)]; }
   std::int64_t state_bytes() const;
 
@@ -113,6 +115,27 @@ class DeviceOperations {
   void score(DeviceCall& call);
   void merge_scores(DeviceCall& call);
 
+  // Of one micro-batch, from its forward to its backward.
+  struct ChunkedHead {
+    DeviceHandle x, parts;
+    Block gradient;                    // of the logits of a chunk
+    std::int64_t first = 0, rows = 0;  // of that chunk
+  };
+  struct Rows {
+    void* logits;
+    float* parts;
+  };
+  static bool by_chunks(const DeviceCall& call, std::int16_t value) { return call.value(value).at_once > 0; }
+  ChunkedHead& head(const DeviceCall& call);
+  bool head_is_open(const DeviceCall& call) const { return heads_.contains({call.unit, call.microbatch}); }
+  void open_head(DeviceCall& call, const Parameter& w);
+  gpu::VocabularyPart vocabulary(const DeviceCall& call, std::int64_t rows, std::int64_t width);
+  double loss_scale() const;
+  void score_chunk(const DeviceCall& call, gpu::VocabularyPart part, const std::int32_t* targets, Rows at);
+  void head_backward(DeviceCall& call, const Parameter& w);
+  void weight_of_head(const DeviceCall& call, const ChunkedHead& own);
+  void end_head(DeviceCall& call);
+
   void convert(DeviceCall& call);
   void convert_routed(DeviceCall& call);
   void gather_counts(DeviceRoutes& way, Group group);
@@ -152,6 +175,7 @@ class DeviceOperations {
   std::vector<DeviceUnit> states_;
   std::optional<DeviceCall> put_off_;
   std::map<std::pair<std::int32_t, std::int32_t>, DeviceRoutes> routes_;
+  std::map<std::pair<std::int32_t, std::int32_t>, ChunkedHead> heads_;  // by unit and micro-batch
   std::int64_t rows_ = 0, length_ = 0, sequences_count_ = 0;  // of a micro-batch: tokens, of each sequence
   Group ring_;                                                // whose blocks come around
   std::vector<Seen> seen_;                                    // of the block of each hop

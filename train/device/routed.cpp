@@ -94,17 +94,17 @@ void DeviceOperations::permute_forward(DeviceCall& call) {
   routes_.erase({call.unit, call.microbatch});  // of a forward that is replayed
   DeviceRoutes& way = routes(call);
   way.counts = gpu_.memory.take(size.experts * 8);
-  for (Block* each : {&way.route, &way.token, &way.place, &way.factors}) *each = gpu_.memory.take(all * 4);
+  for (Block* each : {&way.place, &way.factors}) *each = gpu_.memory.take(all * 4);
   gpu::order_routes(size, {choice->block.floats(), choice->experts.ints(), choice->weights.floats()},
-                    {static_cast<std::int64_t*>(way.counts.data()), way.route.ints(), way.token.ints(),
-                     way.place.ints(), way.factors.floats()},
+                    {static_cast<std::int64_t*>(way.counts.data()), way.place.ints(), way.factors.floats()},
                     compute());
   auto* counted = gpu_.staging.array<std::int64_t>(static_cast<std::size_t>(size.experts));
   gpu::to_host(way.counts.data(), counted, size.experts * 8, compute());
   way.counted = counted;
   way.there.record(compute());
   call.writes[0] = tensor(all, tokens->width);
-  gpu::gather_rows({all, tokens->width}, way.token.ints(), in, call.writes[0]->data(), compute());
+  gpu::spread_rows({size.rows, size.top_k, tokens->width}, way.place.ints(), in, call.writes[0]->data(),
+                   compute());
 }
 
 // For a host that must know: cut experts. Products read the numbers where the GPU has them.
@@ -258,7 +258,7 @@ void DeviceOperations::unpermute(DeviceCall& call) {
   const std::int64_t chosen = view_.model().moe()->top_k;
   if (call.backward()) {
     call.writes[0] = tensor(x->rows * chosen, x->width);
-    return gpu::gather_rows({x->rows * chosen, x->width}, way.token.ints(), in, call.writes[0]->data(),
+    return gpu::spread_rows({x->rows, chosen, x->width}, way.place.ints(), in, call.writes[0]->data(),
                             compute());
   }
   const auto rows = std::llround(call.value(call.io.writes[0]).rows);

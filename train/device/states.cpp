@@ -113,6 +113,7 @@ char* DeviceUnit::own(std::size_t s) {
 }
 
 void DeviceUnit::refresh() {
+  if (cuts_parameters_) release();  // gathered ahead
   for (std::size_t s = 0; s < 2; ++s) {
     if (scope(s).elements > 0)
       gpu::narrow(parts_[s].master.floats(), own(s), scope(s).piece, gpu_.lanes.compute());

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "calibrate/probes/gpu/probe.hpp"
+#include "kernels/training_ops.hpp"
 
 namespace tw::gpu {
 namespace {
@@ -21,6 +22,12 @@ struct Op {
 
 float* fp32(const Rotating& r, std::int64_t turn) {
   return static_cast<float*>(r.at(turn));
+}
+
+// Packed rows of heads of 128, one in eight of keys and one of values.
+NormRopeSize heads_of(std::int64_t rows, std::int64_t width) {
+  const std::int64_t all = width / 128, kv = all / 8;
+  return {rows, all - 2 * kv, kv, 128, 512, 1e-5f};
 }
 
 constexpr Op kOps[] = {
@@ -52,6 +59,23 @@ constexpr Op kOps[] = {
        rms_norm_backward({n, w, 1e-5f}, {o.a.at(t), o.c.at(t + 1), o.b.at(t), o.c.at(t), fp32(o.a, t + 1)},
                          s);
      }},
+    {"add_norm", 8, 1, 1, 2,
+     [](auto n, auto w, const auto& o, auto t, Stream s) {
+       void* sum = o.c.at(t);
+       add_norm_forward({n, w, 1e-5f},
+                        {o.a.at(t), o.b.at(t), o.a.at(t + 1), sum, static_cast<std::byte*>(sum) + 2 * n * w},
+                        s);
+     }},
+    {"norm_rope", 4, 1, 1, 0.5,
+     [](auto n, auto w, const auto& o, auto t, Stream s) {
+       norm_rope_forward(heads_of(n, w), o.a.at(t), o.a.at(t + 1), {fp32(o.c, 0), fp32(o.c, 1)}, o.b.at(t),
+                         s);
+     }},
+    {"norm_rope.backward", 5.75, 1, 1, 1,  // of seven heads in eight the input is read too
+     [](auto n, auto w, const auto& o, auto t, Stream s) {
+       norm_rope_backward(heads_of(n, w), {o.a.at(t), o.a.at(t + 1), o.b.at(t), o.c.at(t), fp32(o.c, t + 1)},
+                          {fp32(o.a, 0), fp32(o.a, 1)}, s);
+     }},
     {"swiglu", 6, 2, 1, 0.01,
      [](auto n, auto w, const auto& o, auto t, Stream s) {
        swiglu_forward({n, w}, o.a.at(t), o.b.at(t), s);
@@ -66,7 +90,8 @@ constexpr Op kOps[] = {
      }},
     {"cross_entropy", 4, 1, 0.1, 0.1,
      [](auto n, auto w, const auto& o, auto t, Stream s) {
-       cross_entropy({n, w, 1}, static_cast<const std::int32_t*>(o.b.at(0)), fp32(o.c, t), o.a.at(t), s);
+       score_and_gradient({n, w, 0, w}, static_cast<const std::int32_t*>(o.b.at(0)), 1, o.a.at(t),
+                          fp32(o.c, t), s);
      }},
     {"optimizer", 30, 2, 5, 2,
      [](auto n, auto w, const auto& o, auto t, Stream s) {

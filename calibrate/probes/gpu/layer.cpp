@@ -94,12 +94,12 @@ class Layer {
     residual(), normed();
     if (experts_ > 0) {
       const Routes routes = routed_by(x);
-      gather(x, routes);
+      spread(x, routes);
       up_and_activation(routed, routes);
       experts(Product::forward, h, ffn_, act, routes);
       sum(routed, routes);
       residual();
-      gather(dy, routes);
+      spread(dy, routes);
       experts(Product::dgrad, h, ffn_, drouted, routes);
       experts(Product::wgrad, h, ffn_, drouted, routes, act);
       routed_activation_back(gate_up, act, routes);
@@ -167,7 +167,7 @@ class Layer {
     const auto floats = [&](std::int64_t count) { return static_cast<float*>(made(count)); };
     Routes r{{tokens_, experts_, top_k, true},
              {floats(tokens_ * experts_), ints(all), floats(all)},
-             {static_cast<std::int64_t*>(made(2 * experts_)), ints(all), ints(all), ints(all), floats(all)},
+             {static_cast<std::int64_t*>(made(2 * experts_)), ints(all), floats(all)},
              floats(all),
              {}};
     r.rows = {r.order.counts, experts_, experts_, all};
@@ -180,7 +180,7 @@ class Layer {
     const void* logits = values(tokens_ * experts_);
     add("router", {tokens_ * experts_ * 6 + 8 * all, tokens_, experts_},
         [=, this] { router_forward(r.size, logits, r.choice, stream()); });
-    add("order_routes", {24 * all, all, experts_},
+    add("order_routes", {20 * all, all, experts_},
         [=, this] { order_routes(r.size, even, r.order, stream()); });
     router_forward(r.size, logits, r.choice, stream());  // later operators read both from the start
     order_routes(r.size, even, r.order, stream());
@@ -223,9 +223,9 @@ class Layer {
                 : grouped_forward(shape, r.rows, left, weights, sink_, stream());
         });
   }
-  void gather(const void* from, const Routes& r) {
-    add("gather", {4 * r.rows.total * hidden_, r.rows.total, hidden_}, [=, this] {
-      gather_rows({r.rows.total, hidden_}, r.order.token, from, sink_, stream());
+  void spread(const void* from, const Routes& r) {
+    add("spread_rows", {2 * (r.rows.total + tokens_) * hidden_, tokens_, hidden_}, [=, this] {
+      spread_rows({tokens_, r.size.top_k, hidden_}, r.order.place, from, sink_, stream());
     });
   }
   void sum(const void* rows, const Routes& r) {

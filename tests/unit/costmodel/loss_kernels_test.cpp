@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/small_models.hpp"
 #include "tests/unit/costmodel/oracle_fixture.hpp"
 
 namespace tw {
@@ -78,6 +79,48 @@ TEST(ChunkedHead, NeedsLessMemoryThanAllLogits) {
   EXPECT_EQ(cost.memory[MemoryPart::logits], 2 * 512 * (8192 + 128000));
   EXPECT_GT(all, 10 * cost.memory[MemoryPart::logits]);
   EXPECT_GT(cost.terms[Term::head], 0);
+}
+
+// 1024 of 8192 rows at a time, of 128000 entries: 250 MiB beside 16 MiB of the input's gradient.
+TEST(ChunkedHead, OfRowsHoldsOneChunk) {
+  constexpr std::int64_t kChunk = 2 * 1024 * 128000;
+  EXPECT_EQ(
+      loss_bytes(
+          {.kernel = LossKernel::row_chunks, .rows = 8192, .hidden = 512, .vocab = 128000, .chunk = 1024}),
+      kChunk);
+  test::Setup setup(test::small_model({.vocab = 128000}), test::h100(1), test::megatron(), 1, 8192);
+  setup.profile.kernels.loss = LossKernel::row_chunks, setup.profile.kernels.loss_rows = 1024;
+  Evaluator chunks = setup.evaluator();
+  const Cost cost = chunks.cost(parse_layout("dp=1,mb=1", 1));
+  EXPECT_EQ(cost.memory[MemoryPart::logits], 0);  // in the head's backward alone
+  EXPECT_EQ(cost.memory[MemoryPart::temporary] - setup.profile.memory.workspace.count,
+            kChunk + 2 * 8192 * 512);
+}
+
+// 64 rows, 16 at a time: four products each, no half of which is put off; of 200 entries padded to 256 the
+// gradient of a chunk.
+TEST(ChunkedHead, OfRowsInAProgram) {
+  ProgramInput input = small_input(small_model(false, 2), "dp=1,mb=1", 1, 1);
+  input.profile.kernels.loss = LossKernel::row_chunks, input.profile.kernels.loss_rows = 16;
+  const Program program(std::move(input));
+  const LayerWork& head = *program.units(0).back().work;
+  int products = 0;
+  for (const OpList* list : {&head.forward, &head.backward}) {
+    for (const Op& op : *list) {
+      const auto* gemm = std::get_if<GemmShape>(&op.work);
+      if (gemm == nullptr) continue;
+      ++products;
+      EXPECT_EQ(gemm->m, 16);
+      EXPECT_EQ(op.share, 4);
+      EXPECT_FALSE(op.weight_half);
+    }
+  }
+  EXPECT_EQ(products, 3);
+  std::vector<std::int64_t> logits;
+  for (const Value& value : head.operands.values) {
+    if (value.name == "lm_head") logits.push_back(value.bytes());
+  }
+  EXPECT_EQ(logits, (std::vector<std::int64_t>{0, 2 * 16 * 256}));
 }
 
 }  // namespace
