@@ -146,8 +146,11 @@ void fit_grouped(CalibrationFile& file, const std::vector<KernelRow>& rows) {
   const bool many =
       std::any_of(rows.begin(), rows.end(), [](const auto& row) { return row.op != "grouped_gemm"; });
   if (many)
-    parameters.insert(parameters.end(),
-                      {{&curve.fill, 8, 1024}, {&curve.tail, 0.05, 1}, {&curve.overlap, 1.5, 8}});
+    parameters.insert(parameters.end(), {{&curve.fill, 8, 1024},
+                                         {&curve.tail, 0.05, 1},
+                                         {&curve.overlap, 1.5, 8},
+                                         {&curve.memory_ramp.value, us / 100, 20 * us},
+                                         {&curve.memory_share, 0.6, 1}});
   const bool sums =
       std::any_of(rows.begin(), rows.end(), [](const auto& row) { return work_of(row).extra_bytes > 0; });
   if (sums) parameters.push_back({&curve.exposed.value, 0.01, 1});
