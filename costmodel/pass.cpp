@@ -80,4 +80,13 @@ void price_pass(PassCost& pass, const EmitInput& input, Pricer& pricer) {
   pass.priced = true;
 }
 
+double dispatch_seconds(const KindPass& pass) {
+  std::array<double, 2> tiers{};
+  for (const PricedList* list : {&pass.forward, &pass.backward}) {
+    for (const PricedOp& op : list->ops)
+      if (op.term == Term::ep && op.stream != Stream::compute) tiers[op.network_tier] += op.seconds;
+  }
+  return std::max(tiers[0], tiers[1]);
+}
+
 }  // namespace tw

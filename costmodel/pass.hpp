@@ -25,6 +25,9 @@ struct KindPass {
   std::int64_t kept = 0, deferred = 0, recomputed = 0, widest = 0;  // bytes, see LayerWork
 };
 
+// That expert dispatch keeps the busier of its links in a forward and a backward of one layer.
+double dispatch_seconds(const KindPass& pass);
+
 struct PassCost {
   PassLinks links;
   std::vector<KindPass> kinds;  // in the order of Model::kinds

@@ -189,16 +189,7 @@ class Step {
   static double hidden_in_pair(const KindPass& pass, const KindState& state) {
     const double waited = double{state.f.terms[Term::ep] + state.b.terms[Term::ep]};
     const double compute = state.f.seconds + state.b.seconds - waited;
-    return waited - std::max(0.0, dispatch_of(pass) - compute);
-  }
-  // Seconds that expert dispatch keeps the busier of its links, of a forward and a backward.
-  static double dispatch_of(const KindPass& pass) {
-    std::array<double, 2> tiers{};
-    for (const PricedList* list : {&pass.forward, &pass.backward}) {
-      for (const PricedOp& op : list->ops)
-        if (op.term == Term::ep && op.stream != Stream::compute) tiers[op.network_tier] += op.seconds;
-    }
-    return std::max(tiers[0], tiers[1]);
+    return waited - std::max(0.0, dispatch_seconds(pass) - compute);
   }
 
   // Calls add(stage, chunk, share) for every chunk that every stage holds; with two copies of the

@@ -268,6 +268,12 @@ std::vector<std::string> launcher(int ranks, const std::string& text) {
   return out.empty() ? launcher(ranks) : out;
 }
 
+bool launched() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"})
+    if (std::getenv(name) != nullptr) return true;
+  return false;
+}
+
 std::string sibling(const std::string& name) {
   const std::filesystem::path here = std::filesystem::read_symlink("/proc/self/exe").parent_path() / name;
   if (access(here.c_str(), X_OK) != 0)

@@ -34,6 +34,8 @@ ChildResult run_child(const std::vector<std::string>& argv, const ChildLimits& l
 std::vector<std::string> launcher(int ranks);
 // Words of the user's own instead, where `text` holds any; {ranks} stands for their number.
 std::vector<std::string> launcher(int ranks, const std::string& text);
+// Whether one of them started this process.
+bool launched();
 // A program of ours that stands beside this one.
 std::string sibling(const std::string& name);
 

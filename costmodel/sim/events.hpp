@@ -17,15 +17,17 @@ struct SimEvent {
   std::int8_t lane = 0;
   bool wakes = false;          // else something ends
   std::uint32_t version = 0;   // of what ends
-  std::int32_t activity = -1;  // of a group; -1: the rank's own
-  auto key() const { return std::tuple(at, rank, lane, wakes, activity); }
+  std::int32_t activity = -1;  // of a group; -1: the rank's own; a group's kind, where it has met
+  std::int32_t group = -1;     // that has met elsewhere; `work` of its exchange
+  SimTime work = 0;
+  auto key() const { return std::tuple(at, rank, lane, wakes, activity, group); }
   friend bool operator>(const SimEvent& a, const SimEvent& b) { return a.key() > b.key(); }
 };
 
 class SimEvents {
  public:
   void push(const SimEvent& event) { heap_.push(event); }
-  bool empty() const { return heap_.empty(); }
+  SimTime next() const { return heap_.empty() ? kNever : heap_.top().at; }
   SimEvent pop() {
     const SimEvent first = heap_.top();
     heap_.pop();

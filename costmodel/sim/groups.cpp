@@ -150,11 +150,14 @@ SmallList<std::int8_t, 4> SimGroups::of(const Step& step, std::int32_t stage) {
       add_shared(out, program_.units(stage)[static_cast<std::size_t>(step.unit)]);
       break;
     case Action::clip:
-      add(out, "all", [&](Rank) {
-        std::vector<Rank> all;
-        for (std::int32_t i = 0; i < program_.grid().ranks(); ++i) all.push_back(Rank(i));
-        return all;
-      });
+      add(
+          out, "all",
+          [&](Rank) {
+            std::vector<Rank> all;
+            for (std::int32_t i = 0; i < program_.grid().ranks(); ++i) all.push_back(Rank(i));
+            return all;
+          },
+          Meeting::step);
       break;
     default:
       break;

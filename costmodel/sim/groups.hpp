@@ -12,8 +12,8 @@
 namespace tw {
 
 // Why they meet: an operation's own exchange; states that are cut over them, or the same on all of them;
-// weights that several hold.
-enum class Meeting : std::uint8_t { operation, shards, replicas, copies };
+// weights that several hold; the norm of all gradients.
+enum class Meeting : std::uint8_t { operation, shards, replicas, copies, step };
 
 struct SimGroupKind {
   std::string name;  // "tp", "shards of attention"

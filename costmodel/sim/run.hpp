@@ -7,11 +7,15 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "costmodel/sim/fold.hpp"
+#include "costmodel/sim/peers.hpp"
 
 namespace tw {
+
+struct Division;
 
 // What an exchange asks of the links, as parts of their capacity at full rate.
 struct LinkShare {
@@ -34,6 +38,11 @@ struct RunInput {
       shares;
   std::size_t links = 0;
   bool timeline = false;
+  // Where several processes play: `players` with the members that this one plays alone, everyone, who plays
+  // whom, and the others. Null: one process plays all.
+  const Players* everyone = nullptr;
+  const Division* division = nullptr;
+  SimPeers* peers = nullptr;
 };
 
 struct SimSlice {
@@ -41,6 +50,8 @@ struct SimSlice {
   Lane lane = Lane::compute;
   std::int32_t op = 0;  // of the lane
   SimTime begin = 0, end = 0;
+  auto key() const { return std::tuple(end, player, lane, op); }
+  friend bool operator<(const SimSlice& a, const SimSlice& b) { return a.key() < b.key(); }
 };
 
 struct PlayerTimes {
@@ -69,6 +80,7 @@ struct RunResult {
   std::vector<LinkUse> links;
   std::vector<LinkSpan> link_spans;
 };
+// Of several processes the first has the whole result, the others their part.
 RunResult run_simulation(const RunInput& input);
 
 }  // namespace tw

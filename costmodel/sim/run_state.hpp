@@ -30,6 +30,23 @@ struct Activity {
   bool active = false;
 };
 
+class Activities {
+ public:
+  std::int32_t make() {
+    if (free_.empty()) free_.push_back(static_cast<std::int32_t>(all_.size()));
+    if (at(free_.back()) == all_.size()) all_.emplace_back();
+    const std::int32_t id = free_.back();
+    free_.pop_back();
+    return id;
+  }
+  void release(std::int32_t id) { free_.push_back(id); }
+  Activity& operator[](std::int32_t id) { return all_[at(id)]; }
+
+ private:
+  std::vector<Activity> all_;
+  std::vector<std::int32_t> free_;
+};
+
 struct Player {
   std::array<std::int32_t, kLanes> next{};  // operation to begin
   std::array<std::int32_t, kCountedLanes> ended{};

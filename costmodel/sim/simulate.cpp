@@ -6,7 +6,9 @@
 
 #include "costmodel/program/routing.hpp"
 #include "costmodel/sim/cargo.hpp"
+#include "costmodel/sim/division.hpp"
 #include "costmodel/sim/skewed.hpp"
+#include "topology/check.hpp"
 
 namespace tw {
 namespace {
@@ -38,6 +40,22 @@ std::vector<LayerSkew> skew_of(const StepContext& context, const Chain& chain, c
   if (settings.skew == SkewAsk{}) return {};
   const GroupLinks& ep = chain.pass->links.ep;
   return skew_of(*context.job.model, chain.layout->ep, ep.ranks_per_node, settings.skew);
+}
+
+// What joins all ranks at every moment cannot be divided.
+void refuse_undivided(const SimSettings& settings, const std::vector<StageCode>& code) {
+  if (settings.contention)
+    throw InputError("command line", "mpirun",
+                     "shared links join all ranks at every moment: give --no-contention, or one process");
+  for (const StageCode& stage : code) {
+    for (const SimOp& op : stage.lanes[static_cast<std::size_t>(Lane::compute)]) {
+      if (op.yields < kFull)
+        throw InputError(
+            "command line", "mpirun",
+            "products of this calibration (gemm_yields) hold back exchanges of all their ranks: one "
+            "process plays that");
+    }
+  }
 }
 
 }  // namespace
@@ -104,6 +122,14 @@ SimulatedStep simulate(const StepContext& context, const Chain& chain, const Rou
     run.links = links->links().size();
     run.shares = [&](const SimOp& op, std::int32_t player, std::int32_t kind,
                      SimTime work) -> const LinkShares& { return links->shares(op, player, kind, work); };
+  }
+  std::optional<Division> division;
+  Players own;
+  if (settings.peers && settings.peers->count > 1) {
+    refuse_undivided(settings, out.code);
+    division = divided(out.players, out.kinds, settings.peers->count);
+    own = players_of_part(out.players, *division, settings.peers->self);
+    run.players = &own, run.everyone = &out.players, run.division = &*division, run.peers = settings.peers;
   }
   out.run = run_simulation(run);
   if (links) out.links = links->links();

@@ -21,6 +21,7 @@ struct SimSettings {
   SkewAsk skew;               // of experts; the chain's routing must be balanced where they are not
   std::vector<Fault> faults;  // of links, with contention
   bool timeline = false;
+  SimPeers* peers = nullptr;  // of several processes the first has the whole run, the others their part
 };
 
 struct SimulatedStep {

@@ -7,8 +7,10 @@
 
 #include "costmodel/sim/memory.hpp"
 #include "costmodel/sim/trace.hpp"
+#include "planner/child.hpp"
 #include "planner/command.hpp"
 #include "planner/layout_option.hpp"
+#include "planner/mpi_peers.hpp"
 #include "planner/options.hpp"
 #include "planner/output.hpp"
 #include "planner/plan_file.hpp"
@@ -65,7 +67,7 @@ void check_experts(const SimSettings& settings, const Inputs& inputs, const Layo
                      "is the closed form's mean effect; leave it out with --load");
 }
 
-int run(Options o) {
+int answer(Options o, SimPeers* peers) {
   o.asked.files.check();
   read_plan(o);
   if (!o.trace.empty()) check_output("--trace", o.trace);
@@ -74,18 +76,32 @@ int run(Options o) {
   const Layout layout = legal_layout(o.layout, problem);
   Evaluator evaluator(problem.job, problem.machine, inputs.settings);
   SimSettings settings = settings_of(o.sim, problem.job.gpus, problem.cluster);
-  settings.timeline = !o.trace.empty();
+  settings.timeline = !o.trace.empty(), settings.peers = peers;
   check_experts(settings, inputs, layout);
   const auto start = std::chrono::steady_clock::now();
   const SimulatedStep step = simulate(evaluator, layout, inputs.settings.routing, settings);
   const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   SimResult result = sim_result(problem, evaluator, layout, settings, step);
   result.conditions = conditions_of(o.sim);
+  const int code = result.fits ? kAnswered : kNothingFits;
+  if (peers && peers->self > 0) return code;  // the first has it all, and says it
   if (!o.trace.empty())
     write_output("--trace", o.trace, trace_text(step, evaluator.context(), evaluator.chain(layout)));
   o.asked.files.write(to_json(result));
   if (!o.asked.files.alone()) print(to_text(result, wall, terminal_of(1), o.asked.quiet));
-  return result.fits ? kAnswered : kNothingFits;
+  return code;
+}
+
+// Under mpirun every process comes to the same errors of input; one says them.
+int run(const Options& o) {
+  if (!launched()) return answer(o, nullptr);
+  MpiPeers mpi;
+  try {
+    return answer(o, &mpi.peers);
+  } catch (const InputError&) {
+    if (mpi.peers.self == 0) throw;
+    return kBadInput;
+  }
 }
 
 std::function<int()> setup(CLI::App& app) {

@@ -139,6 +139,24 @@ TEST(SimulateCommand, RefusesInOneLine) {
 
 // Every slice lies in the step, slices of a track do not overlap, what a lane names it names once; links
 // carry no more than they can.
+TEST(SimulateCommand, IsTheSameUnderMpirun) {
+  const Workspace workspace;
+  const std::string question =
+      " simulate --model llama-3.1-8b --cluster h100-sxm:16 --global-batch 32 --seq 4096 "
+      "--layout tp=2,pp=2,zero=1 --unfold --json - ";
+  const std::string alone = TW_BINARY_DIR "/bin/trainwright" + question;
+  const std::string two = "mpirun --allow-run-as-root --oversubscribe -n 2 " + alone;
+  const Ran one = workspace.run_line(alone + "--no-contention"),
+            both = workspace.run_line(two + "--no-contention");
+  EXPECT_EQ(both.code, 0) << both.err;
+  EXPECT_EQ(one.out, both.out);
+  const Ran shared = workspace.run_line(two);
+  EXPECT_EQ(shared.code, 2);
+  const std::size_t said = shared.err.find("mpirun: shared links join all ranks");
+  EXPECT_NE(said, std::string::npos) << shared.err;
+  EXPECT_EQ(shared.err.find("shared links", said + 30), std::string::npos) << "said twice";
+}
+
 TEST(SimulateCommand, ItsTraceIsATimeline) {
   const Workspace w;
   const Ran ran = w.run(simulate_args({"--trace", "t.json", "--json", "-"}));
