@@ -101,9 +101,6 @@ SimSettings settings_of(const SimAsk& ask, std::int32_t ranks, const Cluster& cl
   if (ask.load == "balanced" && ask.placement == "none" && out.skew.replicas == 0) out.skew = {};
   add_faults(out.faults, "--lost-link", ask.lost_link, false, cluster);
   add_faults(out.faults, "--slow-link", ask.slow_link, true, cluster);
-  if (!out.faults.empty() && ask.no_contention)
-    throw InputError("command line", "--no-contention",
-                     "leaves links out; leave out --slow-link and --lost-link");
   return out;
 }
 
@@ -137,7 +134,8 @@ void add_options(CLI::App& app, SimAsk& ask) {
               "expert slots of each rank beyond its own; summing their gradients costs nothing here");
   text_option(app, "--slow", ask.slow, "RANK:FACTOR,...: compute of these ranks takes so much longer");
   text_option(app, "--slow-link", ask.slow_link,
-              "LINK:FACTOR,...: nic:NODE:INDEX, rail:INDEX, uplink:POD:LEAF, nvlink:NODE:GPU");
+              "LINK:FACTOR,...: nic:NODE:INDEX, rail:INDEX, uplink:POD:LEAF, nvlink:NODE:GPU; nobody goes "
+              "around it");
   text_option(app, "--lost-link", ask.lost_link, "LINK,...: its GPUs send by the other NICs of their node");
   text_option(app, "--jitter", ask.jitter,
               "relative standard deviation of each computation's time (plays every rank)");

@@ -31,21 +31,31 @@ std::vector<Place> places_of(const Cluster& cluster, std::int32_t ranks) {
   return out;
 }
 
+std::vector<std::vector<double>> link_rates(const Cluster& cluster, std::int32_t ranks) {
+  const EdgeRates rates = FabricGraph(cluster).rates();
+  const std::vector<Place> places = places_of(cluster, ranks);
+  std::vector<double> left(static_cast<std::size_t>(cluster.nodes()), 0);
+  for (std::size_t nic = 0; nic < rates.nic.size(); ++nic)
+    left[nic / static_cast<std::size_t>(cluster.node.nics)] += rates.nic[nic] > 0;
+  std::vector<std::vector<double>> out;
+  for (std::int32_t rank = 0; rank < ranks; ++rank) {
+    const Place& place = places[at(rank)];
+    std::vector<double>& own = out.emplace_back();
+    own = {port(rates, rank), left[at(place.node)]};
+    if (!rates.nic.empty()) own.push_back(rates.nic[at(place.nic)]);
+    if (!rates.uplink.empty()) own.push_back(rates.uplink[at(place.leaf)]);
+  }
+  return out;
+}
+
 SimLinks::SimLinks(const Cluster& cluster, const Program& program, std::span<const SimGroupKind> kinds,
-                   const std::vector<Fault>& faults, std::span<const SendMatrix> matrices)
+                   std::span<const SendMatrix> matrices)
     : cluster_(cluster),
       program_(program),
       kinds_(kinds),
       places_(places_of(cluster, program.grid().ranks())),
-      healthy_(FabricGraph(cluster).rates()),
-      now_(healthy_),
-      faulty_(!faults.empty()),
+      rates_(FabricGraph(cluster).rates()),
       matrices_(matrices) {
-  if (faulty_) {
-    Cluster broken = cluster;
-    broken.faults.value.insert(broken.faults.value.end(), faults.begin(), faults.end());
-    now_ = FabricGraph(resized(broken, cluster.gpus)).rates();
-  }
   if (cluster.nodes() == 1) return;
   std::map<std::int32_t, std::vector<Rank>> of_nic, of_leaf;
   for (std::int32_t rank = 0; rank < program.grid().ranks(); ++rank) {
@@ -54,49 +64,32 @@ SimLinks::SimLinks(const Cluster& cluster, const Program& program, std::span<con
     of_leaf[places_[at(rank)].leaf].push_back(Rank(rank));
   }
   for (auto& [nic, ranks] : of_nic) neighbours_.push_back(ranks);
-  if (!now_.uplink.empty())
+  if (!rates_.uplink.empty())
     for (auto& [leaf, ranks] : of_leaf) neighbours_.push_back(ranks);
 }
 
 std::vector<std::int32_t> SimLinks::nics_of(std::int32_t rank) const {
   const Place& place = places_[at(rank)];
-  if (!faulty_ || now_.nic[at(place.nic)] > 0) return {place.nic};
+  if (rates_.nic[at(place.nic)] > 0) return {place.nic};
   std::vector<std::int32_t> left;
   for (std::int32_t nic = place.node * cluster_.node.nics; nic < (place.node + 1) * cluster_.node.nics; ++nic)
-    if (now_.nic[at(nic)] > 0) left.push_back(nic);
+    if (rates_.nic[at(nic)] > 0) left.push_back(nic);
   TW_CHECK(!left.empty());  // a node that is cut off is refused before
   return left;
 }
 
-std::vector<std::int64_t> SimLinks::colours() const {
-  if (!faulty_) return {};
-  std::map<std::vector<double>, std::int64_t> known;
-  std::vector<std::int64_t> out;
-  for (std::int32_t rank = 0; rank < program_.grid().ranks(); ++rank) {
-    const Place& place = places_[at(rank)];
-    std::vector<double> rates{port(now_, rank), now_.nic.empty() ? 0 : now_.nic[at(place.nic)]};
-    if (!now_.uplink.empty()) rates.push_back(now_.uplink[at(place.leaf)]);
-    out.push_back(known.try_emplace(rates, static_cast<std::int64_t>(known.size())).first->second);
-  }
-  return out;
-}
-
 void SimLinks::add_links(Rank rank) {
   const Place& place = places_[at(rank.value())];
-  const auto add = [&](std::string name, SimLink::Tier tier, double rate, double healthy, auto&& through) {
+  const auto add = [&](std::string name, SimLink::Tier tier, double rate, auto&& through) {
     const auto [found, made] = known_links_.try_emplace(name, links_.size());
-    if (!made || healthy <= 0) return;
-    if (rate <= 0) throw InputError("command line", "--lost-link", "there is no way around the " + name);
-    SimLink link{std::move(name), tier, rate, healthy, false, {}};
-    for (std::int32_t r = 0; r < program_.grid().ranks(); ++r) {
-      if (!through(places_[at(r)], Rank(r))) continue;
-      link.ranks.push_back(Rank(r));
-      link.rerouted = link.rerouted || (tier == SimLink::Tier::nic && nics_[at(r)].size() > 1);
-    }
+    if (!made || rate <= 0) return;
+    SimLink link{std::move(name), tier, rate, {}};
+    for (std::int32_t r = 0; r < program_.grid().ranks(); ++r)
+      if (through(places_[at(r)], Rank(r))) link.ranks.push_back(Rank(r));
     links_.push_back(std::move(link));
   };
-  add(fmt::format("port of GPU {}", rank.value()), SimLink::Tier::port, port(now_, rank.value()),
-      port(healthy_, rank.value()), [&](const Place&, Rank r) { return r == rank; });
+  add(fmt::format("port of GPU {}", rank.value()), SimLink::Tier::port, port(rates_, rank.value()),
+      [&](const Place&, Rank r) { return r == rank; });
   if (cluster_.nodes() == 1) return;
   for (const std::int32_t nic : nics_[at(rank.value())]) {
     const auto through = [&](const Place& other, Rank r) {
@@ -105,11 +98,11 @@ void SimLinks::add_links(Rank rank) {
       return std::find(nics.begin(), nics.end(), nic) != nics.end();
     };
     add(fmt::format("NIC {} of node {}", nic % cluster_.node.nics, place.node), SimLink::Tier::nic,
-        now_.nic[at(nic)], healthy_.nic[at(nic)], through);
+        rates_.nic[at(nic)], through);
   }
-  if (now_.uplink.empty()) return;
-  add(fmt::format("uplinks of leaf {}", place.leaf), SimLink::Tier::uplink, now_.uplink[at(place.leaf)],
-      healthy_.uplink[at(place.leaf)], [&](const Place& other, Rank) { return other.leaf == place.leaf; });
+  if (rates_.uplink.empty()) return;
+  add(fmt::format("uplinks of leaf {}", place.leaf), SimLink::Tier::uplink, rates_.uplink[at(place.leaf)],
+      [&](const Place& other, Rank) { return other.leaf == place.leaf; });
 }
 
 void SimLinks::play(const Players& players) {
@@ -168,13 +161,9 @@ LinkShares SimLinks::found(const SimOp& op, std::int32_t player, std::int32_t ki
   }
   const double alone = seconds(work);
   for (std::size_t l = 0; l < links_.size(); ++l) {
-    const SimLink& link = links_[l];
-    const double share = bytes_on(link, op, members) / alone / link.healthy;
-    if (share <= 0) continue;
-    // Another algorithm than rings may need less of a link; only a fault makes it ask for more than all of
-    // it.
-    const double most = link.rerouted ? share : std::min(share, 1.0);
-    out.push_back({static_cast<std::int32_t>(l), most * link.healthy / link.rate});
+    const double share = bytes_on(links_[l], op, members) / alone / links_[l].rate;
+    // Another algorithm than rings may need less of a link.
+    if (share > 0) out.push_back({static_cast<std::int32_t>(l), std::min(share, 1.0)});
   }
   return out;
 }

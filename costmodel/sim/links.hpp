@@ -20,25 +20,25 @@ struct SimLink {
   std::string name;  // "port of GPU 3", "NIC 1 of node 4", "uplinks of leaf 2"
   Tier tier = Tier::port;
   double rate = 0;          // bytes per second, one way
-  double healthy = 0;       // without its faults
-  bool rerouted = false;    // carries what lost links do not
   std::vector<Rank> ranks;  // that send through it
 };
 
 // Rank r is GPU r mod g of node r div g.
 std::vector<Place> places_of(const Cluster& cluster, std::int32_t ranks);
 
+// What each rank has to send by: rates of its port, its NIC and its leaf's uplinks, and how many NICs its
+// node has left. Ranks that differ in it are different from the start.
+std::vector<std::vector<double>> link_rates(const Cluster& cluster, std::int32_t ranks);
+
 class SimLinks {
  public:
-  // faults: of links, which prices know nothing of. matrices: of all-to-alls, by Cargo::matrix. InputError
-  // where a fault leaves no way.
+  // matrices: of all-to-alls, by Cargo::matrix. A NIC that the cluster has lost is not sent by: its ranks use
+  // the others of their node.
   SimLinks(const Cluster& cluster, const Program& program, std::span<const SimGroupKind> kinds,
-           const std::vector<Fault>& faults = {}, std::span<const SendMatrix> matrices = {});
+           std::span<const SendMatrix> matrices = {});
 
   // Who has the same links, for folding.
   const Neighbours& neighbours() const { return neighbours_; }
-  // What makes the links of ranks different from the start, by rank; empty: nothing.
-  std::vector<std::int64_t> colours() const;
   // Links of those who are played; to be asked for their shares after this.
   void play(const Players& players);
   const std::vector<SimLink>& links() const { return links_; }
@@ -61,8 +61,7 @@ class SimLinks {
   std::vector<std::vector<std::int32_t>> nics_;  // by rank: those that it sends by
   Neighbours neighbours_;
   std::vector<SimLink> links_;
-  EdgeRates healthy_, now_;
-  bool faulty_ = false;
+  EdgeRates rates_;
   std::span<const SendMatrix> matrices_;
   std::map<std::string, std::size_t> known_links_;
   std::map<std::tuple<std::int32_t, std::int32_t, Cargo>, std::vector<RankTraffic>> known_traffic_;

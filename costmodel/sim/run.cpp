@@ -110,7 +110,7 @@ class Run : Rates {
         return wake(p, lane, player.host + op.issue);
       if (lane >= Lane::forward_out) {
         ++player.next[at(lane)];
-        begin_activity(p, -1, -1, lane, op, op.work);
+        begin_activity(p, -1, -1, lane, op, work_alone(in_, op, p));
         continue;
       }
       player.busy[at(lane)] = true;
@@ -148,7 +148,7 @@ class Run : Rates {
       events_.push({.at = now_ + op.work, .rank = p, .lane = static_cast<std::int8_t>(lane)});
       return;
     }
-    begin_activity(p, -1, -1, lane, op, op.work);
+    begin_activity(p, -1, -1, lane, op, work_alone(in_, op, p));
   }
 
   // The last came elsewhere.

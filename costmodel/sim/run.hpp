@@ -30,8 +30,8 @@ struct RunInput {
   std::vector<double> slow;  // by player, of its compute; empty: none
   double jitter = 0;         // relative standard deviation of each computation's time
   std::uint64_t seed = 0;
-  // Of operations on routed rows, where ranks get different ones; empty: as their list says.
-  std::function<SimTime(const SimOp& op, std::int32_t player)> routed_work;
+  // Of an operation, where ranks differ in it; empty: as their list says.
+  std::function<SimTime(const SimOp& op, std::int32_t player)> work;
   // Contention: what the exchange of `op`, `work` long, among a group of a kind (-1: a message of the player)
   // asks for; empty: nobody shares a link.
   std::function<const LinkShares&(const SimOp& op, std::int32_t player, std::int32_t kind, SimTime work)>

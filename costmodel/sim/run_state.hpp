@@ -80,7 +80,7 @@ inline double normal(std::uint64_t seed, std::uint64_t player, std::uint64_t op)
 }
 
 inline SimTime work_alone(const RunInput& in, const SimOp& op, std::int32_t player) {
-  return op.routed && in.routed_work ? in.routed_work(op, player) : op.work;
+  return in.work ? in.work(op, player) : op.work;
 }
 
 // Of a player's nth computation: slower by its own factor, and by chance.

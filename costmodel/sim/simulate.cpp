@@ -7,7 +7,7 @@
 #include "costmodel/program/routing.hpp"
 #include "costmodel/sim/cargo.hpp"
 #include "costmodel/sim/division.hpp"
-#include "costmodel/sim/skewed.hpp"
+#include "costmodel/sim/rank_work.hpp"
 #include "topology/check.hpp"
 
 namespace tw {
@@ -20,6 +20,14 @@ std::vector<std::int64_t> slow_colours(const SimSettings& settings) {
     std::memcpy(&bits, &slow, sizeof bits);
     out.push_back(bits);
   }
+  return out;
+}
+
+std::vector<std::int64_t> numbered(const std::vector<std::vector<double>>& keys) {
+  std::map<std::vector<double>, std::int64_t> known;
+  std::vector<std::int64_t> out;
+  for (const std::vector<double>& key : keys)
+    out.push_back(known.try_emplace(key, static_cast<std::int64_t>(known.size())).first->second);
   return out;
 }
 
@@ -76,15 +84,20 @@ SimulatedStep simulate(const StepContext& context, const Chain& chain, const Rou
                      false};
   SimulatedStep out;
   out.program = std::make_unique<Program>(std::move(input));
-  SimPrices prices = framework_prices(*out.program, context, chain);
-  RoutedPrices routed(*out.program, context, chain, routing, prices);
+  StepPrices healthy(*out.program, context, chain, routing);
+  SimPrices prices = healthy.plain;
+  Cluster cluster = *context.machine.cluster;
+  if (!settings.faults.empty()) {
+    cluster.faults.value.insert(cluster.faults.value.end(), settings.faults.begin(), settings.faults.end());
+    cluster = resized(cluster, cluster.gpus);
+  }
   const std::vector<LayerSkew> skew = skew_of(context, chain, settings);
   std::vector<SendMatrix> matrices;
   for (const LayerSkew& layer : skew) matrices.push_back(layer.to);
   if (settings.pieces > 1 || !skew.empty()) {
-    prices.routed = [&](const Step& step, std::int32_t stage) { return routed.routed(step, stage); };
+    prices.routed = [&](const Step& step, std::int32_t stage) { return healthy.routed.routed(step, stage); };
     prices.piece = [&](const Step& step, std::int32_t stage, std::int32_t pieces) {
-      return routed.seconds(step, stage, 1.0 / pieces);
+      return healthy.routed.seconds(step, stage, 1.0 / pieces);
     };
   }
   SimGroups groups(*out.program, SimRules::framework);
@@ -100,23 +113,19 @@ SimulatedStep simulate(const StepContext& context, const Chain& chain, const Rou
   const bool unfold = settings.unfold || settings.jitter > 0;
   out.kinds = groups.kinds();
   std::optional<SimLinks> links;
-  if (settings.contention)
-    links.emplace(*context.machine.cluster, *out.program, out.kinds, settings.faults, matrices);
-  out.players =
-      players_of(*out.program, groups,
-                 combined({slow_colours(settings), links ? links->colours() : std::vector<std::int64_t>{},
-                           skew.empty() ? std::vector<std::int64_t>{} : ep_colours(*out.program)}),
-                 links ? links->neighbours() : Neighbours{}, unfold);
+  if (settings.contention) links.emplace(cluster, *out.program, out.kinds, matrices);
+  const std::int32_t ranks = out.program->grid().ranks();
+  out.players = players_of(*out.program, groups,
+                           combined({slow_colours(settings), numbered(link_rates(cluster, ranks)),
+                                     skew.empty() ? std::vector<std::int64_t>{} : ep_colours(*out.program)}),
+                           links ? links->neighbours() : Neighbours{}, unfold);
   RunInput run;
   run.code = out.code, run.players = &out.players;
   for (const Rank rank : out.players.rank)
     run.slow.push_back(settings.slow.empty() ? 1 : settings.slow[static_cast<std::size_t>(rank.value())]);
   run.jitter = settings.jitter, run.seed = settings.seed, run.timeline = settings.timeline;
-  std::optional<SkewedWork> skewed;
-  if (!skew.empty()) {
-    skewed.emplace(*out.program, *context.machine.cluster, out.players, out.kinds, skew, routed);
-    run.routed_work = [&](const SimOp& op, std::int32_t player) { return (*skewed)(op, player); };
-  }
+  RankWork of_rank({*out.program, context, routing, out.players, out.kinds, skew, settings.faults}, healthy);
+  if (of_rank.differs()) run.work = [&](const SimOp& op, std::int32_t player) { return of_rank(op, player); };
   if (links) {
     links->play(out.players);
     run.links = links->links().size();

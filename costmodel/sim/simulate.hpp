@@ -19,7 +19,7 @@ struct SimSettings {
   std::uint64_t seed = 1;
   std::int32_t pieces = 1;    // of routed tokens: a piece travels while the experts work on the one before
   SkewAsk skew;               // of experts; the chain's routing must be balanced where they are not
-  std::vector<Fault> faults;  // of links, with contention
+  std::vector<Fault> faults;  // of links, beside those of the cluster
   bool timeline = false;
   SimPeers* peers = nullptr;  // of several processes the first has the whole run, the others their part
 };

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 
 #include "costmodel/program/view.hpp"
@@ -115,7 +116,6 @@ TEST(SimulateCommand, RefusesInOneLine) {
       {simulate_args({"--lost-link", "cable:1:1"}), "nic:NODE:INDEX"},
       {simulate_args({"--slow-link", "nic:0:0"}), "FACTOR"},
       {simulate_args({"--slow-link", "rail:0:0.5"}), "--slow-link"},
-      {simulate_args({"--lost-link", "rail:0", "--no-contention"}), "--no-contention"},
       {simulate_args({"--lost-link", "rail:0,rail:1,rail:2,rail:3,rail:4,rail:5,rail:6,rail:7"}), "cut off"},
       {{"simulate"}, "--model"},
       {{"simulate", "--plan", "none.json"}, "none.json"},
@@ -302,12 +302,59 @@ TEST(SimulatedLinks, LostOnesSendByTheOthers) {
   for (const auto& [name, bytes] : slow) EXPECT_NEAR(bytes, healthy.at(name), 1e-4 * bytes) << name;
 }
 
-// A rail at an eighth of its rate holds up every exchange between nodes.
-TEST(SimulatedLinks, ASlowRailHoldsUpAll) {
-  SimSettings healthy, slow;
-  healthy.contention = slow.contention = true;
-  for (const std::int32_t node : {0, 1}) slow.faults.push_back({FaultKind::nic, node, 3, 0.875});
-  EXPECT_GT(played("dp=16,ep=16,zero=1", slow), 2 * played("dp=16,ep=16,zero=1", healthy));
+double played_with(const char* layout, const std::function<void(Cluster&)>& change,
+                   const SimSettings& settings) {
+  Inputs inputs = inputs_of("olmoe-1b-7b", "h100-sxm:16", 32, 4096, "trainwright");
+  change(inputs.cluster);
+  const Problem problem(inputs, 16);
+  Evaluator evaluator(problem.job, problem.machine, inputs.settings);
+  return simulate(evaluator, parse_layout(layout, 16), {}, settings).played;
+}
+
+// All NICs at half their rate are a cluster with NICs of half the rate; a rail that is lost is lost wherever
+// it is said: with links shared or not, whole or in pieces, whatever the experts.
+TEST(SimulatedLinks, FaultsAreThoseOfTheCluster) {
+  for (const char* layout : {"dp=16,ep=16,zero=1", "dp=16,ep=8,zero=3", "dp=8,pp=2,ep=8,zero=1"}) {
+    for (const int round : {0, 1, 2}) {
+      SimSettings plain, slow, lost;
+      plain.contention = round > 0, plain.pieces = round > 1 ? 2 : 1;
+      if (round > 1) plain.skew.load = "zipf:0.5";
+      slow = lost = plain;
+      std::vector<Fault> rail;
+      for (const std::int32_t node : {0, 1}) {
+        for (std::int32_t nic = 0; nic < 8; ++nic) slow.faults.push_back({FaultKind::nic, node, nic, 0.5});
+        rail.push_back({FaultKind::nic, node, 2, 1.0});
+      }
+      lost.faults = rail;
+      const auto same = [](Cluster&) {};
+      constexpr double kRounding = 1e-9;
+      EXPECT_NEAR(played_with(layout, same, slow),
+                  played_with(
+                      layout, [](Cluster& c) { c.node.nic_rate = c.node.nic_rate / 2; }, plain),
+                  kRounding)
+          << layout << round;
+      EXPECT_NEAR(played_with(layout, same, lost),
+                  played_with(
+                      layout, [&](Cluster& c) { c.faults = rail; }, plain),
+                  kRounding)
+          << layout << round;
+      EXPECT_GT(played_with(layout, same, slow), played_with(layout, same, plain)) << layout << round;
+    }
+  }
+}
+
+// States of each place go by a rail of their own: what waits for the slow one is the step's end alone.
+TEST(SimulatedLinks, OneSlowRailAmongRings) {
+  const char* layout = "dp=16,ep=8,zero=1";
+  const auto with = [&](double share) {
+    SimSettings settings;
+    settings.contention = true;
+    if (share > 0) settings.faults = {{FaultKind::nic, 1, 3, share}};
+    return played(layout, settings);
+  };
+  const double even = with(0), slow = with(0.5), slower = with(0.875);
+  EXPECT_GT(slow, even);
+  EXPECT_GT(slower, slow);
 }
 
 // GPipe keeps all micro-batches to the end of the forwards, 1F1B of the first stage as many as stages: by
