@@ -126,7 +126,8 @@ void add_options(CLI::App& app, SimAsk& ask) {
       "1 to 8: routed tokens travel in so many pieces, each while the experts work on the one before");
   text_option(app, "--load", ask.load,
               "how tokens choose experts: " + names_of(all_loads()) +
-                  " (trainwright list loads), with :NUMBER, or a trace: FILE.json");
+                  " (trainwright list loads), with :NUMBER, or a trace: FILE.json; memory stays that of "
+                  "equal experts");
   text_option(app, "--step", ask.step, "of the run, where the load changes");
   text_option(app, "--placement", ask.placement,
               "of experts on ranks: " + names_of(all_placements()) + " (trainwright list placements)");
