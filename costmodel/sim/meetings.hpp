@@ -5,7 +5,7 @@
 #pragma once
 
 #include <map>
-#include <tuple>
+#include <utility>
 
 #include "costmodel/sim/division.hpp"
 
