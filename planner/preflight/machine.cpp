@@ -96,8 +96,13 @@ void judge_gpus(const MachineAsk& ask, const std::vector<HostState>& hosts, bool
     drivers = drivers && !host.gpus.empty();
   }
   if (!drivers) return;
-  probe_gpus(priced, result);
-  if (started) probe_links(ask, priced, result);
+  try {
+    probe_gpus(priced, result);
+    if (started) probe_links(ask, priced, result);
+  } catch (const InputError& error) {  // the program that measures was not built here
+    result.findings.push_back(
+        {Severity::warn, "machine", std::string("GPUs and links were not probed: ") + error.what()});
+  }
 }
 
 }  // namespace
